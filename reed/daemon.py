@@ -21,7 +21,7 @@ from typing import Any
 
 from reed.config import Config
 from reed.core import json_checks
-from reed.core.calls import Handler
+from reed.core.calls import FastPath, Handler
 from reed.core.client_listener import ClientListener
 from reed.core.commands import connections, content, plugins
 from reed.core.connect_rate import ConnectRates
@@ -268,8 +268,8 @@ class Daemon(ThreadedCore):
         self._watchers = Watchers(self.store, self.loop, log, self._commands_of)
         cache = ResponseCache(self.store, self.loop, context.counters)
         forwarder = context.forwarder = Forwarder(context, self._checks.inputs, self._on_exception)
-        handlers = self._command_handlers(cache)
-        router = context.dispatcher = Router(handlers, cache, forwarder, self._on_exception, log)
+        fast_paths: dict[Command, FastPath] = {Command.SNIPPET_GET: cache.take, Command.PLUGIN_SEND: forwarder.take}
+        router = context.dispatcher = Router(self._command_handlers(cache), fast_paths, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
         pools = {name: pool.stats for name, pool in self._pools.items()}
         self._stats = Stats(context, self.store, router, pools, layers)

@@ -7,7 +7,7 @@ requests, whatever the order in which calls end (protocol.md#connections).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from reed.errors import CallError
@@ -188,11 +188,17 @@ class FrameTap(Protocol):
     def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None: ...
 
 
+FastPath = Callable[[FastOrigin, memoryview], int]
+"""Handles the frames that the data begins with, if it can do so at once. It returns their size in bytes; 0: they go the
+usual way. It is called while nobody watches and the connection has nothing in flight, buffered or unsent."""
+
+
 class Dispatcher(Protocol):
+    @property
+    def fast_paths(self) -> Mapping[int, FastPath]:
+        """By the command of the first frame."""
+
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
-    def take(self, origin: FastOrigin, data: memoryview) -> int:
-        """Fast paths (core.response_cache, core.forward): handle the frames that `data` begins with, if nobody watches
-        and `origin` has nothing in flight, buffered or unsent. Returns their size in bytes; 0: take the usual way."""
 
 
 class RejectingDispatcher:
@@ -200,9 +206,7 @@ class RejectingDispatcher:
 
     def __init__(self, error: CallError) -> None:
         self._error = error
-
-    def take(self, _origin: FastOrigin, _data: memoryview) -> int:
-        return 0
+        self.fast_paths: Mapping[int, FastPath] = {}
 
     def dispatch(self, call: Call, _payload: memoryview) -> None:
         call.fail(self._error)

@@ -40,6 +40,7 @@ _LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
 _HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
 _MAX_JOBS = 64  # in flight
+_COMMAND_AT = 5  # in a header
 _PEER_CLOSED = "the peer closed the connection"
 
 
@@ -68,6 +69,7 @@ class Connection:
         "_on_response",
         "_on_signal",
         "_quotas",
+        "_recv_into",
         "_scratch",
         "_state",
         "_watch",
@@ -112,12 +114,12 @@ class Connection:
         self.calls: deque[Call] = deque()  # in flight, in the order of the requests
         self.routes: dict[bytes, Any] = {}  # of core.forward
         self.jobs = 0  # calls in flight that may take a worker
-        self._writes = 0  # in flight
-        self._write_bytes = 0
+        self._writes = self._write_bytes = 0  # in flight
         self.input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
         self._watch: Watch | None = None
         self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
+        self._recv_into = sock.recv_into
         self.usage: Usage = context.quotas.enter(self, caller)
         self.stream.watch(self._on_readable)
 
@@ -142,25 +144,34 @@ class Connection:
             if self._state is _WAITING:
                 self.stream.pause()
             return
-        size = self.stream.receive(self._scratch)
+        receive = self._recv_into  # Python calls a local variable faster than an attribute
+        try:
+            size = receive(self._scratch)
+        except OSError as error:
+            size = self.stream.not_received(error)
         if size > 0:
             data, buffer = self._scratch[:size], self._buffer
-            if buffer.kept is None:
-                is_clear = not (self.calls or self._writes or self.stream.queued or self._monitor.watched)
-                if is_clear and (taken := self._dispatcher.take(self, data)):
+            if buffer.is_empty:
+                if taken := self._take(data):
                     if taken == size:
                         return
                     data = data[taken:]
                 elif (frame := buffer.single_frame(data)) is not None and self._handle(frame) is None:
                     return  # most reads: one frame, not worth buffering
-            buffer.feed(data)
-            self._read_frames()
+            if data:
+                buffer.feed(data)
+                self._read_frames()
         elif size == 0 and not self.stream.closing:
             self._end_of_input()
 
+    def _take(self, data: memoryview) -> int:  # see FastPath
+        if len(data) <= _COMMAND_AT or self.calls or self._writes or self.stream.queued or self._monitor.watched:
+            return 0
+        path = self._dispatcher.fast_paths.get(data[_COMMAND_AT])
+        return 0 if path is None else path(self, data)
+
     def _read_backlog(self) -> None:
-        if not (self.calls or self._writes or self.stream.queued or self._monitor.watched):
-            self._buffer.skip(self._dispatcher.take(self, self._buffer.rest))
+        self._buffer.skip(self._take(self._buffer.rest))
         self._read_frames()
 
     def _read_frames(self) -> None:

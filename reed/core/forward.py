@@ -100,7 +100,7 @@ class Forwarder:
         self._on_exception = on_exception
 
     def take(self, origin: FastOrigin, data: memoryview) -> int:
-        """Send `data` to the plugin if it is one PLUGIN_SEND that can be sent at once (Dispatcher.take)."""
+        """Send `data` to the plugin if it is one PLUGIN_SEND that can be sent at once (FastPath)."""
         size = len(data)
         if not _INPUT_AT < size <= self._max_frame:
             return 0

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reed.config import Config
 from reed.core.call_queue import MAX_STATUS, Answered, CallInFlight, CallQueue, Channel, PluginCall, status_error
-from reed.core.calls import Call, Caller, Dispatcher, FastOrigin, FrameTap
+from reed.core.calls import Call, Caller, Dispatcher, FastOrigin, FastPath, FrameTap
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
@@ -51,6 +51,7 @@ _READY = State.READY
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
 _MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
+_COMMAND_AT = 5  # in a header
 _MAX_JOINED = 16 * 1024  # bytes of payload; below it copying costs less than two parts
 
 
@@ -84,6 +85,7 @@ class PluginConnection:
         self.in_flight: CallInFlight | None = None
         self.process = process
         self.registered = False
+        self.fast_paths: Mapping[int, FastPath] = {}
         self._endpoint = endpoint
         self._dispatcher = context.dispatcher
         self._forwarder = context.forwarder
@@ -98,10 +100,16 @@ class PluginConnection:
         )
         self.write = self.connection.stream.send_now
 
-    def take(self, origin: FastOrigin, data: memoryview) -> int:
-        if self.in_flight is not None and (taken := self._forwarder.take_answer(self, data)):
-            return taken
-        return self._dispatcher.take(origin, data) if self.registered else 0
+    def accept(self, action_ids: Iterable[int]) -> None:
+        """Its process has registered these actions. The first frame that it sends may be a request or an answer."""
+        answers = dict.fromkeys(action_ids, self._take_answer)
+        self.registered, self.fast_paths = True, {**self._dispatcher.fast_paths, **answers}
+
+    def _take_answer(self, origin: FastOrigin, data: memoryview) -> int:
+        taken = self._forwarder.take_answer(self, data)
+        if not taken and (path := self._dispatcher.fast_paths.get(data[_COMMAND_AT])) is not None:
+            taken = path(origin, data)  # the id of an action may be that of a command
+        return taken
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         if call.command_id == Command.PLUGIN_REGISTER:
@@ -207,12 +215,12 @@ class PluginEndpoint:
         if len(request.manifest) > _MAX_REGISTRATION:
             raise TooLarge(f"a registration of {len(request.manifest)} bytes", hint=f"at most {_MAX_REGISTRATION}")
         self.changes += 1
-        self._actions[process] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
-        if not connection.registered:
-            connection.registered = True
-            if process is self.plugin.process:
-                self.queue.remap(lambda call: self.action(call.action).command_id)
-                self.queue.add_channel(connection)
+        actions = self._actions[process] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
+        is_new = not connection.registered
+        connection.accept(each.command_id for each in actions.values())
+        if is_new and process is self.plugin.process:
+            self.queue.remap(lambda call: self.action(call.action).command_id)
+            self.queue.add_channel(connection)
         sleep = spec.manifest.sleep
         reply = {
             "settings": dict(spec.launch.settings),

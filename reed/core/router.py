@@ -10,37 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from reed.core.calls import Call, FastOrigin, Handler
-from reed.core.forward import Forwarder
-from reed.core.response_cache import ResponseCache
+from reed.core.calls import Call, FastPath, Handler
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
 from reed.wire.codes import Command
-
-_COMMAND_AT = 5  # in a header
-_SEND = int(Command.PLUGIN_SEND)
 
 
 class Router:
     def __init__(
         self,
         handlers: Mapping[Command, Handler],
-        cache: ResponseCache,
-        forwarder: Forwarder,
+        fast_paths: Mapping[Command, FastPath],
         on_exception: Callable[[BaseException], None],
         log: PeerLog,
     ) -> None:
         self._handlers: dict[int, Handler] = {int(command): handle for command, handle in handlers.items()}
-        self._cache = cache
-        self._forwarder = forwarder
+        self.fast_paths: Mapping[int, FastPath] = {int(command): path for command, path in fast_paths.items()}
         self._on_exception = on_exception
         self._log = log
         self.denied = 0
-
-    def take(self, origin: FastOrigin, data: memoryview) -> int:
-        if len(data) > _COMMAND_AT and data[_COMMAND_AT] == _SEND:
-            return self._forwarder.take(origin, data)
-        return self._cache.take(origin, data)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         command_id = call.command_id

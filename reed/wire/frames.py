@@ -54,29 +54,29 @@ def is_response(flags: int) -> bool:
 
 
 class ReceiveBuffer:
-    __slots__ = ("_at", "_end", "_view", "command_id", "kept", "max_payload")
+    __slots__ = ("_at", "_end", "_own", "_view", "command_id", "is_empty", "max_payload")
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self.max_payload = max_payload
+        self.is_empty = True  # no frame is unfinished (`keep`)
         self.command_id = 0  # of the last header, for the response to a bad one
-        # The bytes of an unfinished frame between two reads. Never reused, since payloads may be views of them.
-        self.kept: bytearray | mmap | None = None
+        self._own: bytearray | mmap | None = None  # never reused, since payloads may be views of it
         self._view = _EMPTY
         self._at = 0
         self._end = 0
 
     def feed(self, data: memoryview) -> None:
         """Lend `data` to the buffer, after `next_frame` returned None and `keep` was called."""
-        if self.kept is None:
+        if self._own is None:
             self._view = data
         else:
             filled, needed = self._end, self._end + len(data)
-            if needed > len(self.kept):
+            if needed > len(self._own):
                 frame = _size_of_frame(self._view)
                 self._view = _EMPTY  # memory with a view of it cannot be resized
-                self.kept = _enlarged(self.kept, filled, needed, frame)
-            self.kept[filled:needed] = data
-            self._view = memoryview(self.kept)[:needed]
+                self._own = _enlarged(self._own, filled, needed, frame)
+            self._own[filled:needed] = data
+            self._view = memoryview(self._own)[:needed]
         self._at = 0
         self._end = len(self._view)
 
@@ -122,16 +122,18 @@ class ReceiveBuffer:
 
     def keep(self) -> None:
         """Copy the unread bytes of the lent view."""
-        if self.kept is not None and self._at == 0:
+        if self._own is not None and self._at == 0:
             return  # no frame was returned
         rest = self._view[self._at : self._end]
-        self.kept = _copy(rest) if rest else None
-        self._view = _EMPTY if self.kept is None else memoryview(self.kept)[: len(rest)]
+        self.is_empty = not rest
+        self._own = _copy(rest) if rest else None
+        self._view = _EMPTY if self._own is None else memoryview(self._own)[: len(rest)]
         self._at = 0
         self._end = len(rest)
 
     def clear(self) -> None:
-        self.kept, self._view = None, _EMPTY
+        self._own, self._view = None, _EMPTY
+        self.is_empty = True
         self._at = self._end = 0
 
     @property

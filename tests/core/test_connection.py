@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from reed.config import Limits as SiteLimits
-from reed.core.calls import Call, Caller, FastOrigin
+from reed.core.calls import Call, Caller, FastOrigin, FastPath
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection, ConnectionState
 from reed.core.quotas import Quotas
@@ -84,7 +84,11 @@ class Core:
     def dispatch(self, call: Call, payload: memoryview) -> None:
         self.calls.append((call, bytes(payload)))
 
-    def take(self, origin: FastOrigin, data: memoryview) -> int:
+    @property
+    def fast_paths(self) -> dict[int, FastPath]:
+        return {GET: self._take}
+
+    def _take(self, origin: FastOrigin, data: memoryview) -> int:
         """Requests of 13 bytes only."""
         taken = 0
         while not origin.stream.queued and (answer := self.cached.get(bytes(data[taken : taken + 13]))):
