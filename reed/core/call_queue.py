@@ -131,7 +131,7 @@ class CallQueue:
         self.calls += 1
 
     def free_channel(self) -> Channel | None:
-        """One that can carry a call now."""
+        """One that can carry a call now; then none waits (`dispatch`)."""
         if self._accepting:
             for channel in self._channels:
                 if channel.in_flight is None:

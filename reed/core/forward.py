@@ -119,7 +119,7 @@ class Forwarder:
             if route is None or route.input == "snippet" or self._inputs.away:
                 return 0
             queue = route.endpoint.queue
-            channel = None if queue.waiting else queue.free_channel()
+            channel = queue.free_channel()
             if channel is None:
                 return 0
             if route.input == "json":

@@ -187,7 +187,9 @@ class Host:
     def _is_quiet(self, connection: CoreConnection) -> bool:
         """Whether the plugin is ready, and nothing waits to be handled, written or polled again."""
         messaging, poller = self._messaging, self._poller
-        if connection.unread or connection.deferred or messaging.inbox or poller.paused or messaging.has_unsent():
+        if connection.unread or connection.deferred or poller.paused:
+            return False
+        if messaging.inbox or (messaging.outbounds and messaging.has_unsent()):
             return False
         return self._session.status == _READY and poller.generation == messaging.generation
 

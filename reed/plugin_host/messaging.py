@@ -105,7 +105,7 @@ class Messaging:
         return [each.fd for each in self.outbounds.values() if each.queued and not each.is_broken]
 
     def has_unsent(self) -> bool:
-        return bool(self.outbounds) and any(each.queued for each in self.outbounds.values())
+        return any(each.queued for each in self.outbounds.values())
 
     def must_retry(self) -> bool:
         """A broken pipe has a queue, which `flush` must retry."""

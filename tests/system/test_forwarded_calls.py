@@ -160,7 +160,7 @@ class World:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.taken: list[str] = []
-        self.bugs: list[str] = []
+        self.bugs = 0  # that the test has put in
         self._spy(monkeypatch, "take", "call")
         self._spy(monkeypatch, "take_answer", "answer")
         self.more = ""  # of the manifest
@@ -224,11 +224,12 @@ def request(action: str, given: bytes = b"1", plugin: str = "tool", flags: int =
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[World]:
     """Not started yet."""
     world = World(tmp_path, monkeypatch)
     yield world
     world.end()
+    assert sum("the core continues" in each.getMessage() for each in caplog.get_records("call")) == world.bugs
 
 
 BOTH = ["call", "answer"]
@@ -278,6 +279,9 @@ def test_flags_and_other_lengths_go_the_usual_way(world: World) -> None:
     wrong = bytearray(request("echo", b"77"))
     wrong[HEADER.size + 64] = 1  # input_len
     assert "length field" in asker.send(bytes(wrong)).error()
+    longer = bytearray(request("echo", b"77"))
+    longer[8] += 5  # payload_len
+    assert "length field" in asker.send(bytes(longer), b"more.").error()
 
 
 def test_the_second_call_of_an_action_times_out_too_and_the_next_gets_its_own_answer(world: World) -> None:
@@ -463,7 +467,7 @@ def test_an_answer_that_is_not_read_is_kept(world: World) -> None:
         world.until(
             lambda number=number: world.figures()["calls"] == 2 * number + 1 and not world.figures()["calls_in_flight"]
         )
-        other.ask("echo", b'"' + b"y" * 16_000 + b'"')
+        other.ask("length", b"y" * size)
     assert [slow.answer().body for _ in range(6)] == [b" " * size] * 6
 
 
@@ -529,6 +533,7 @@ def test_a_changed_row_is_respected(world: World) -> None:
     world.client.plugin_reload()
     world.client.plugin_start("tool")
     assert asker.ask("echo", b"7").body == b"7"
+    world.took(BOTH * 3)
 
 
 def test_a_call_after_a_write_sees_it(world: World) -> None:
@@ -555,6 +560,7 @@ def test_a_call_does_not_overtake_one_whose_input_a_worker_checks(world: World) 
 def test_a_bug_is_a_500(world: World, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
     asker = world.start().asker()
     asker.ask("echo")
+    world.bugs = 1
     with monkeypatch.context() as patched:
         once = [ZeroDivisionError("a test")]
         method = getattr(owner, name)
