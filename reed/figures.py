@@ -59,3 +59,8 @@ def timestamp(microseconds: int) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(microseconds / 1e6))
+
+
+def local_time(written: str | None) -> str:
+    """A time of the core, in its own time zone: "2026-03-29 03:00:00"."""
+    return written[:19].replace("T", " ") if written else "-"

@@ -32,7 +32,7 @@ COMMANDS = {
     "schema": ("schema", "bonds between snippets: bond, unbond, tree"),
     "search": ("search", "full-text search"),
     "index": ("search", "rebuild the search index"),
-    "import": ("import_", "read snippets from a file of JSON lines, or a folder of Markdown"),
+    "import": ("importing", "read snippets from a file of JSON lines, or a folder of Markdown"),
     "export": ("export", "write types, snippets and bonds to a file of JSON lines"),
     "backup": ("backup", "create and restore a backup of all content"),
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
@@ -143,8 +143,9 @@ def _run(argv: list[str]) -> int:
     if args.has("--help"):
         print(help_text(name, subcommand))
         return DONE
+    run = subcommand.run  # which may import its module
     gc.enable()
-    return subcommand.run(args, Output(sys.stdout, as_json=args.has("--json")))
+    return run(args, Output(sys.stdout, as_json=args.has("--json")))
 
 
 def _next_argument(argv: list[str], leading: list[str]) -> str:

@@ -55,12 +55,6 @@ def _update_versioned(core: Client, snippet: str, patch: bytes, if_version: int)
     return core.snippet_update(snippet, patch), 0
 
 
-def edit(args: Args, output: Output) -> int:
-    from reed.cli.snippet_edit import edit as run  # slow to import
-
-    return run(args, output)
-
-
 def rename(args: Args, output: Output) -> int:
     snippet, name = ref(args.arg("REF")), args.arg("NAME").removeprefix("$")
     with connect(args) as core:
@@ -126,7 +120,7 @@ Fields in the patch change, null removes a field, the others stay.
   reed snippet update blog/intro '{"title": "Introduction", "draft": null}' --if-version 2""",
     ),
     "snippet edit": Subcommand(
-        edit,
+        "snippet_edit.edit",
         "REF",
         "Edit the content of a snippet in your editor",
         details="""
