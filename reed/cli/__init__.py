@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
 COMMANDS = {
-    "init": ("core", "create a site: reed.yaml, plugin-registry.csv, plugins/"),
+    "init": ("init", "create a site: reed.yaml, plugin-registry.csv, plugins/"),
     "serve": ("core", "run the core in the foreground"),
     "start": ("core", "run the core in the background"),
     "stop": ("core", "stop the core and its plugins"),
@@ -145,7 +145,7 @@ def _run(argv: list[str]) -> int:
         return DONE
     run = subcommand.run  # which may import its module
     gc.enable()
-    return run(args, Output(sys.stdout, as_json=args.has("--json")))
+    return run(args, Output(sys.stdout, as_json=args.has("--json"))) or DONE
 
 
 def _next_argument(argv: list[str], leading: list[str]) -> str:

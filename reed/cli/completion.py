@@ -66,7 +66,7 @@ complete -c reed -f -a '(__reed_candidates)'
 }
 
 
-def completion(args: Args, output: Output) -> int:
+def completion(args: Args, output: Output) -> None:
     shell = args.arg("SHELL")
     if shell == "words":
         *before, last = args.arg_list("WORD") or [""]
@@ -81,7 +81,6 @@ def completion(args: Args, output: Output) -> int:
         output.json({"shell": shell, "script": _SCRIPTS[shell]})
     else:
         output.stream.write(_SCRIPTS[shell])
-    return 0
 
 
 def candidates(before: list[str], last: str) -> Iterable[Candidate]:

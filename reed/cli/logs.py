@@ -28,7 +28,7 @@ _STDERR = 2
 _DELETED = " (deleted)"
 
 
-def logs(args: Args, output: Output) -> int:
+def logs(args: Args, output: Output) -> None:
     path = _log_path_of_core(args)
     try:
         _show(path, args, output)
@@ -37,7 +37,6 @@ def logs(args: Args, output: Output) -> int:
             f"{path}: there is no log",
             hint="the core has not been started with these settings; --log-file and --data-dir name another place",
         ) from None
-    return 0
 
 
 def _log_path_of_core(args: Args) -> str:
@@ -78,13 +77,12 @@ def _kind(link: str) -> str:
     return {"pipe": "a pipe", "socket": "a socket"}.get(kind, safe(link))
 
 
-def plugin_logs(args: Args, output: Output) -> int:
+def plugin_logs(args: Args, output: Output) -> None:
     path = _log_path_of_plugin(args)
     try:
         _show(path, args, output)
     except FileNotFoundError:
         output.info(f"{args.arg('NAME')} has no log yet ({path})")
-    return 0
 
 
 def _log_path_of_plugin(args: Args) -> str:

@@ -19,7 +19,7 @@ from reed.wire.monitor import IN, Monitored, MonitorStream
 _CHUNK = 256 * 1024
 
 
-def monitor(args: Args, output: Output) -> int:
+def monitor(args: Args, output: Output) -> None:
     only, count = args.arg("NAME"), args.number("--count")
     from_file, record = args.text("--from-file"), args.text("--record")
     if from_file and record:
@@ -38,7 +38,6 @@ def monitor(args: Args, output: Output) -> int:
             printed += 1
             if count and printed >= count:
                 break
-    return 0
 
 
 def records(chunks: Iterable[bytes]) -> Iterator[tuple[Monitored, bytes]]:

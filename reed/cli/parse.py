@@ -17,6 +17,8 @@ from reed.errors import ReedError, nearest
 if TYPE_CHECKING:
     from reed.cli.output import Output
 
+    Run = Callable[["Args", Output], int | None]
+
 U32 = range(1 << 32)
 
 
@@ -58,15 +60,15 @@ class Option:
 
 
 class Subcommand:
-    """`run` carries it out: a function, or the name of one in reed.cli, whose module is imported when it is used.
-    --help prints `details` below the summary.
+    """`run` carries it out and returns the exit code (None: 0). It is a function, or the name of one in reed.cli, whose
+    module is imported when it is used. --help prints `details` below the summary.
     """
 
     __slots__ = ("_run", "details", "options", "positionals", "summary")
 
     def __init__(
         self,
-        run: Callable[[Args, Output], int] | str,
+        run: Run | str,
         positionals: str,
         summary: str,
         options: Sequence[Option] = (),
@@ -79,11 +81,11 @@ class Subcommand:
         self.details = details
 
     @property
-    def run(self) -> Callable[[Args, Output], int]:
+    def run(self) -> Run:
         if not isinstance(self._run, str):
             return self._run
         module, _, name = self._run.rpartition(".")
-        found: Callable[[Args, Output], int] = getattr(__import__(f"reed.cli.{module}", fromlist=[name]), name)
+        found: Run = getattr(__import__(f"reed.cli.{module}", fromlist=[name]), name)
         return found
 
 

@@ -37,7 +37,7 @@ _TIMES = ("created", "updated")
 _OF_CONTENT = "content."
 
 
-def list_snippets(args: Args, output: Output) -> int:
+def list_snippets(args: Args, output: Output) -> None:
     limit, snippet_type = args.number("--limit"), args.text("--type") or ""
     where, sort, fields = _conditions(args.texts("--where")), args.text("--sort"), _fields(args.text("--fields"))
     if where is not None and not snippet_type:
@@ -56,7 +56,6 @@ def list_snippets(args: Args, output: Output) -> int:
             output.table(_LIST, [_row(record) for record in records])
         else:
             output.rows([*record[:6], JsonText(str(record.content, "utf-8"))] for record in records)
-    return 0
 
 
 def _print_fields(records: Iterable[Record], fields: list[str], output: Output) -> None:

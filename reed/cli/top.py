@@ -32,7 +32,7 @@ class Sample(NamedTuple):
         return {name: max(0, count) / seconds for name, count in calls.items()}
 
 
-def top(args: Args, output: Output) -> int:
+def top(args: Args, output: Output) -> None:
     if not output.is_interactive:
         raise UsageError("reed top requires a terminal", hint="for programs: `reed plugin health --json`")
     try:
@@ -55,7 +55,7 @@ def top(args: Args, output: Output) -> int:
                     before, now = now, sample()
                     screen.update(_render(now, before), refresh=True)
         except KeyboardInterrupt:
-            return 0
+            return
 
 
 def _render(now: Sample, before: Sample) -> RenderableType:

@@ -14,7 +14,7 @@ _PACKAGES = {"anyio", "jinja2", "starlette", "uvicorn"}
 _PROXY_OPTIONS = ("--trusted-proxy", "--group-header", "--group")
 
 
-def web(args: Args, output: Output) -> int:
+def web(args: Args, output: Output) -> None:
     try:
         from reed.web import listening, server
         from reed.web.proxy import Proxy
@@ -47,7 +47,6 @@ def web(args: Args, output: Output) -> int:
 
     token = _metrics_token(args.text("--metrics-token-file"))
     server.serve(listened, core_socket(runtime_dir(args)), announce, proxy, token)
-    return 0
 
 
 def _metrics_token(path: str | None) -> str:

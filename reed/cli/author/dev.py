@@ -20,7 +20,7 @@ from reed.cli.author.dev_core import DevCore
 from reed.cli.author.project import load_manifest, project
 from reed.cli.author.report import CheckReport
 from reed.cli.options import config
-from reed.cli.output import Output, is_coloured, paint, short_path
+from reed.cli.output import Output, paint, short_path
 from reed.cli.parse import Args
 from reed.config import Config
 from reed.errors import ReedError
@@ -72,8 +72,7 @@ def _wait(watch: FileWatch, log: Path | None, output: Output) -> list[str]:
             return changed
         if output.is_interactive:
             for line in next(new_lines):
-                shown = safe_lines(line)
-                output.stream.write(f"{paint(shown, 'dim') if is_coloured(output.stream) else shown}\n")
+                output.stream.write(f"{paint(output.stream, safe_lines(line), 'dim')}\n")
             output.stream.flush()
         time.sleep(_INTERVAL)
 

@@ -18,13 +18,12 @@ from typing import Any
 
 from reed.cli.author.checks import FAILED, OK, SKIPPED, Check, PluginTest
 from reed.cli.options import config
-from reed.cli.output import Output, is_coloured, paint
+from reed.cli.output import Output, paint
 from reed.cli.parse import Args
 from reed.figures import plural
 from reed.plugin_types.plugin_type import CaseResult
 from reed.text import safe_lines
 
-_COLOURS = {OK: "green", FAILED: "red", SKIPPED: "dim"}
 _NAME_WIDTH = 20
 _SLOW = 0.1  # seconds; a faster test has no time
 
@@ -76,7 +75,7 @@ class CheckReport:
         if cases:
             failed = sum(bool(case.failure) for case in cases)
             parts.append(f"{plural(len(cases), 'test')}, " + (f"{failed} failed" if failed else "all passed"))
-        verdict = self._paint("passed", OK) if self.passed else self._paint("FAILED", FAILED)
+        verdict = paint(self._output.stream, *(("passed", "green") if self.passed else ("FAILED", "red")))
         took = time.monotonic() - self._since
         return f"{plugin} {verdict}: {'; '.join(parts)}; {took:.1f} s"
 
@@ -96,12 +95,9 @@ class CheckReport:
     def _line(self, result: str, name: str, detail: str) -> None:
         first, *more = safe_lines(detail).split("\n")
         text = f"{safe_lines(name)}{first}".rstrip()
-        self._output.stream.write(f"{self._paint(f'{result:9}', result)}{text}\n")
+        self._output.stream.write(f"{paint(self._output.stream, f'{result:9}')}{text}\n")
         for line in more:
             self._output.stream.write(f"{'':{9 + _NAME_WIDTH + 1}}{line}\n")
-
-    def _paint(self, text: str, result: str) -> str:
-        return paint(text, _COLOURS[result]) if is_coloured(self._output.stream) else text
 
 
 def _result(case: CaseResult) -> str:

@@ -17,7 +17,7 @@ from reed.supervision import registry_csv
 from reed.supervision.registry_edit import with_new_line
 
 
-def scaffold(args: Args, output: Output) -> int:
+def scaffold(args: Args, output: Output) -> None:
     name, site = args.arg("NAME"), config(args)
     language = _language(args, name)
     line = row(name, language)
@@ -37,7 +37,7 @@ def scaffold(args: Args, output: Output) -> int:
     if output.as_json:
         about = {"folder": str(folder), "language": language, "files": files}
         output.json({**about, "row": line, "registered": args.has("--register"), "next": commands})
-        return 0
+        return
     registry = short_path(site.registry)
     lines = [short_path(folder / path) for path in files if not path.startswith("vendor/")]
     if len(lines) < len(files):
@@ -51,7 +51,6 @@ def scaffold(args: Args, output: Output) -> int:
         ]
     lines += ["Next:", *(f"  {each}" for each in commands)]
     output.stream.writelines(f"{text}\n" for text in lines)
-    return 0
 
 
 def _language(args: Args, name: str) -> str:

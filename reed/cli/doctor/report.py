@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator
 
 from reed.cli.doctor import Finding, machine
 from reed.cli.doctor.site import Site
-from reed.cli.output import Output, is_coloured, paint
+from reed.cli.output import Output, paint
 from reed.cli.parse import Args
 from reed.errors import ReedError
 from reed.figures import plural
 from reed.system_calls import describe
 from reed.text import safe
-
-_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(args: Args, output: Output) -> int:
@@ -64,8 +62,6 @@ def _print(found: list[tuple[str, Finding]], output: Output) -> None:
         if section != last:
             output.stream.write(f"{chr(10) if last else ''}{section}\n")
             last = section
-        level = f"{finding.level:8}"
-        shown = paint(level, _COLOURS[finding.level]) if is_coloured(output.stream) else level
-        output.stream.write(f"  {shown} {safe(finding.what)}\n")
+        output.stream.write(f"  {paint(output.stream, f'{finding.level:8}')} {safe(finding.what)}\n")
         for text in filter(None, (finding.meaning, finding.fix and f"→ {finding.fix}")):
             output.stream.write(f"           {safe(text)}\n")

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from reed.cli.schema import children
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Malformed, NotFound
 from reed.wire.codes import Command
-from reed.wire.common import JsonResponse
 from reed.wire.json_spans import exact, members
-from reed.wire.schema import SchemaBond, SchemaTree, SchemaUnbond
+from reed.wire.schema import SchemaBond, SchemaUnbond
 from reed.wire.snippets import Record, RestoreFlag, SnippetGot, SnippetRestore, SnippetUpdate
 
 
@@ -104,18 +104,12 @@ ExistingBonds = Mapping[tuple[str, str], ExistingBond]  # by the parent's ref, a
 def existing_bonds(core: Client, wanted: Sequence[WantedBond]) -> ExistingBonds:
     found: dict[tuple[str, str], ExistingBond] = {}
     parents = dict.fromkeys(each.bond.parent for each in wanted)
-    requests = (Request(Command.SCHEMA_TREE, SchemaTree(parent, 1).pack(), parent) for parent in parents)
     with Client(core.path, core.timeout) as reader:
-        for request, response in reader.pipelined(requests):
-            if isinstance(response, NotFound):  # creating the bond will report it
-                continue
-            if isinstance(response, CallError):
-                raise response
-            for child in json.loads(bytes(JsonResponse.unpack(response).json))["children"]:
-                bond = ExistingBond(child["weight"], child["path"])
-                found[request.tag, child["id"]] = bond
-                if child["name"]:
-                    found[request.tag, child["name"]] = bond
+        for parent, child in children(reader, parents):  # creating the bond reports a parent that does not exist
+            bond = ExistingBond(child["weight"], child["path"])
+            found[parent, child["id"]] = bond
+            if child["name"]:
+                found[parent, child["name"]] = bond
     return found
 
 

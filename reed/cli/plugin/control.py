@@ -80,11 +80,10 @@ def reload(args: Args, output: Output) -> int:
 _CHANGES = (Column("RESULT", "result"), Column("NAME", "name"), Column("REASON", "reason"))
 
 
-def signal(args: Args, output: Output) -> int:
+def signal(args: Args, output: Output) -> None:
     name, signal_name = args.arg("NAME"), args.arg("SIGNAL")
     if signal_name not in SIGNALS:
         raise UsageError(f"unknown signal {signal_name!r}", hint=suggest(signal_name, SIGNALS))
     with connect(args) as core:
         core.plugin_signal(name, SIGNALS[signal_name])
     output.done(f"signal {signal_name} sent to {name or 'all running plugins'}", {"name": name, "signal": signal_name})
-    return 0

@@ -21,7 +21,7 @@ from reed.supervision.schedule import problems
 from reed.text import safe
 
 
-def add(args: Args, output: Output) -> int:
+def add(args: Args, output: Output) -> None:
     if not args.has("--dry-run"):
         _require_terminal(args, output)
     site = PluginSite(args)
@@ -46,7 +46,7 @@ def add(args: Args, output: Output) -> int:
         }
         if args.has("--dry-run"):
             output.show({**result, "result": "not added"}, "nothing was changed (--dry-run)", request.lines())
-            return 0
+            return
         _require(args, output, f"Add {name}, with these permissions?")
         if is_in_place:
             target = staging.present(name, site.registry)._replace(row=line)
@@ -60,7 +60,6 @@ def add(args: Args, output: Output) -> int:
         f"{name} is running" if outcome == "started" else following,
     ]
     output.done("\n".join(lines), {**result, "folder": place, "result": outcome or "added"})
-    return 0
 
 
 def _check_new(site: PluginSite, package: Package, *, is_in_place: bool) -> None:
@@ -95,7 +94,7 @@ def _next(place: str, package: Package, outcome: str, *, starts_with_core: bool)
     return start
 
 
-def upgrade(args: Args, output: Output) -> int:
+def upgrade(args: Args, output: Output) -> None:
     site = PluginSite(args)
     source = find(args.arg("PLUGIN"), site.config.plugin_dirs, new_version=True)
     if source.kind is Kind.IN_PLACE:
@@ -110,7 +109,7 @@ def upgrade(args: Args, output: Output) -> int:
         result: dict[str, Any] = {"name": name, "before": row.version, "version": package.manifest.version}
         if old is not None and package.manifest.version == row.version and is_same(package, old):
             output.done(f"{name} {row.version} is up to date", {**result, "result": "unchanged"})
-            return 0
+            return
         before = request_of(old.manifest, old.type) if old else request._replace(permissions=row.required_permissions)
         if not package.entry and site.is_running(name):
             hint = f"`cargo build --release` in its folder, or first `reed plugin stop {name}`"
@@ -133,7 +132,6 @@ def upgrade(args: Args, output: Output) -> int:
         text = f"must be built: (cd {site.place(name)} && cargo build --release)"
     asks = {"added": more.as_json(), "dropped": less.as_json()}
     output.done(f"{name} {package.manifest.version} {text}", {**result, **asks, "result": outcome or "upgraded"})
-    return 0
 
 
 def _change(site: PluginSite, staging: Staging, package: Package, target: Target) -> str:
@@ -167,7 +165,7 @@ def _change(site: PluginSite, staging: Staging, package: Package, target: Target
     return outcome
 
 
-def remove(args: Args, output: Output) -> int:
+def remove(args: Args, output: Output) -> None:
     _require_terminal(args, output)
     site, name = PluginSite(args), args.arg("NAME")
     folder = None if args.has("--keep-folder") else site.own_folder(name)
@@ -196,7 +194,6 @@ def remove(args: Args, output: Output) -> int:
         site.purge(data)
     value = {"name": name, "folder": str(folder or ""), "purged": [str(path) for path in data if purge]}
     output.done(f"{name} was removed", {**value, "result": "removed"})
-    return 0
 
 
 def _require(args: Args, output: Output, question: str) -> None:

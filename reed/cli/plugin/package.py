@@ -19,7 +19,7 @@ from reed.plugin_packages.source import bundled_folder, checked, own_folders, pl
 from reed.supervision import discovery, registry_csv
 
 
-def pack(args: Args, output: Output) -> int:
+def pack(args: Args, output: Output) -> None:
     given = args.arg("FOLDER")
     folder = Path(given) if os.path.isdir(given) else discovery.find(given, config(args).plugin_dirs)
     package = checked(folder.absolute())
@@ -28,7 +28,7 @@ def pack(args: Args, output: Output) -> int:
     with replacing(path) as file:
         archive.pack(files, name, file)
     if path == "-":
-        return 0
+        return
     digest, length = _sha256(path)
     if not package.entry:
         print_error(f"warning: {name} is not built; the archive has only its sources")
@@ -37,7 +37,6 @@ def pack(args: Args, output: Output) -> int:
     value = {"file": path, "sha256": digest, "bytes": length, "name": name, "version": version, "files": len(files)}
     text = f"{path}: {name} {version}, {plural(len(files), 'file')}, {size(length)}\nSHA-256 {digest}"
     output.show(value, text, [[digest, path]])
-    return 0
 
 
 def _sha256(path: str) -> tuple[str, int]:
@@ -45,7 +44,7 @@ def _sha256(path: str) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
-def list_available(args: Args, output: Output) -> int:
+def list_available(args: Args, output: Output) -> None:
     site = config(args)
     rows = registry_csv.load(site.registry, site.runtime_dir) if site.registry.exists() else []
     registered = {row.plugin_name for row in rows}
@@ -73,7 +72,6 @@ def list_available(args: Args, output: Output) -> int:
         )
     output.table(_AVAILABLE, found)
     output.info("\n`reed plugin add NAME` shows what one asks for, and adds it")
-    return 0
 
 
 _AVAILABLE = (

@@ -12,17 +12,17 @@ from reed.figures import duration, local_time, milliseconds, size
 from reed.text import safe
 
 
-def list_plugins(args: Args, output: Output) -> int:
+def list_plugins(args: Args, output: Output) -> None:
     if args.has("--available"):
         from reed.cli.plugin.package import list_available
 
-        return list_available(args, output)
+        list_available(args, output)
+        return None
     with connect(args) as core:
         plugins = core.plugin_list()
     output.table(_LIST, plugins)
     if not plugins:
         output.info("no plugins; `reed plugin list --available` lists those that can be added")
-    return 0
 
 
 _LIST = (
@@ -36,7 +36,7 @@ _LIST = (
 )
 
 
-def show_status(args: Args, output: Output) -> int:
+def show_status(args: Args, output: Output) -> None:
     from reed.supervision.explain import describe_sandbox
 
     with connect(args) as core:
@@ -45,13 +45,11 @@ def show_status(args: Args, output: Output) -> int:
     _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason", "error_data"])
     _show_schedules(plugins, output)
     output.info("\nsandbox " + "\n    ".join(describe_sandbox(sandbox)))
-    return 0
 
 
-def show_health(args: Args, output: Output) -> int:
+def show_health(args: Args, output: Output) -> None:
     with connect(args) as core:
         _show(core.plugin_health(args.arg("NAME")), output, _HEALTH, None)
-    return 0
 
 
 def _show(
