@@ -19,7 +19,7 @@ from reed.cli.options import config, connect, runtime_dir
 from reed.cli.output import Output
 from reed.cli.parse import CONFIG, LOG, Args, Option, Subcommand
 from reed.errors import CoreNotRunning, PluginNotFound, ReedError
-from reed.followed_log import additions
+from reed.followed_log import lines
 from reed.text import safe
 
 _POLL_INTERVAL = 0.1  # seconds
@@ -144,15 +144,10 @@ def tail(file: BinaryIO, count: int) -> list[bytes]:
 
 def follow(file: BinaryIO, path: str) -> Iterator[bytes]:
     """Yield new complete lines forever."""
-    current: BinaryIO | None = file
-    unfinished = b""
-    for source, data in additions(file, path):
-        if source is not current:
-            current, unfinished = source, b""
-        if not data:
+    for line in lines(file, path):
+        if line is None:
             time.sleep(_POLL_INTERVAL)
-        *lines, unfinished = (unfinished + data).split(b"\n")
-        for line in lines:
+        else:
             yield line + b"\n"
 
 

@@ -40,15 +40,15 @@ def tree(args: Args, output: Output) -> None:
     output.show(found, text, (row for each in roots for row in _rows(each, 0)))
 
 
-def _drawing(node: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+def _drawing(node: Mapping[str, Any]) -> Iterator[str]:
     yield _label(node)
     children = node["children"]
     for number, child in enumerate(children):
         is_last = number == len(children) - 1
         lines = _drawing(child)
-        yield f"{indent}{'└── ' if is_last else '├── '}{next(lines)}"
+        yield f"{'└── ' if is_last else '├── '}{next(lines)}"
         for line in lines:
-            yield f"{indent}{'    ' if is_last else '│   '}{line}"
+            yield f"{'    ' if is_last else '│   '}{line}"
 
 
 def _label(node: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from reed.errors import Malformed
 from reed.web import form_schema
 from reed.web.form_schema import Kind, Schema, Schemas
-from reed.wire.exact_json import ABSENT, Json, Number, dumps, join, loads
+from reed.wire.exact_json import ABSENT, Json, Number, dumps, join, loads, size
 
 ORIGIN = "origin:"
 MAX_NEW_ITEMS = 1000  # of an array, in one submission
@@ -83,12 +83,6 @@ class _Builder:
         kind = Kind.JSON if many or not fits else Kind.OBJECT
         return self._field(schema, kind, "", "", content, initial)
 
-    def _member(self, name: str, schema: Json, above: tuple[str, Json, Json], depth: int, required: bool) -> Field:
-        pointer, base, initial = above
-        here = _member(base, name)
-        start = _member(initial, name)
-        return self._child(schema, join(pointer, name), name, here, start, depth, required=required)
-
     def _child(
         self,
         schema: Json,
@@ -107,7 +101,7 @@ class _Builder:
         kind = form_schema.kind_of(resolved, initial, "" if origin is not None else name)
         if kind in {Kind.OBJECT, Kind.ARRAY}:
             too_deep = initial is ABSENT and depth >= _MAX_ABSENT_DEPTH
-            if too_deep or (initial is not ABSENT and not form_schema.is_shown_whole(initial)):
+            if too_deep or (initial is not ABSENT and size(initial) > form_schema.MAX_ITEMS_SHOWN):
                 kind = Kind.JSON
         return self._field(resolved, kind, pointer, name, base, initial, depth, required=required, origin=origin)
 
@@ -154,7 +148,8 @@ class _Builder:
         required = set(form_schema.required_of(schema))
         deeper = depth + 1 if initial is ABSENT else 0
         for name, child in form_schema.properties_of(schema, initial).items():
-            yield self._member(name, child, (pointer, base, initial), deeper, name in required)
+            here, start = _member(base, name), _member(initial, name)
+            yield self._child(child, join(pointer, name), name, here, start, deeper, required=name in required)
 
     def _items(self, schema: Schema, pointer: str, base: Json, initial: Json, depth: int) -> Iterator[Field]:
         start = initial if isinstance(initial, list) else []
@@ -297,7 +292,8 @@ def rearranged(submitted: Submitted, action: str) -> tuple[dict[str, str], str]:
 
 
 def _reordered(submitted: Submitted, array: str, order: list[int | None]) -> dict[str, str]:
-    found = {name: value for name, value in submitted.items() if not _below(name, array)}
+    below = f"{array}/"
+    found = {name: value for name, value in submitted.items() if not name.removeprefix(ORIGIN).startswith(below)}
     for number, old in enumerate(order):
         if old is None:
             found[ORIGIN + join(array, number)] = ""
@@ -308,7 +304,3 @@ def _reordered(submitted: Submitted, array: str, order: list[int | None]) -> dic
             if path == before or path.startswith(before + "/"):
                 found[prefix + after + path.removeprefix(before)] = value
     return found
-
-
-def _below(name: str, array: str) -> bool:
-    return name.removeprefix(ORIGIN).startswith(array + "/")

@@ -25,7 +25,7 @@ from reed.cli.parse import Args
 from reed.config import Config
 from reed.errors import ReedError
 from reed.figures import plural
-from reed.followed_log import additions
+from reed.followed_log import lines
 from reed.plugin_types import type_of
 from reed.supervision.manifest import FILE_NAME, Manifest
 from reed.text import safe_lines
@@ -84,15 +84,13 @@ def _log_lines(log: Path | None) -> Iterator[list[str]]:
             yield []
     file = log.open("rb")
     file.seek(0, 2)
-    rest = b""
-    lines: list[str] = []
-    with closing(additions(file, str(log))) as added:
-        for _, data in added:
-            *whole, rest = (rest + data).split(b"\n")
-            lines += [line.decode("utf-8", "replace") for line in whole]
-            if not data:
-                yield lines
-                lines = []
+    found: list[str] = []
+    for line in lines(file, str(log)):
+        if line is None:
+            yield found
+            found = []
+        else:
+            found.append(line.decode("utf-8", "replace"))
 
 
 class PluginRound:

@@ -29,7 +29,8 @@ def pack(args: Args, output: Output) -> None:
         archive.pack(files, name, file)
     if path == "-":
         return
-    digest, length = _sha256(path)
+    with open(path, "rb") as archived:
+        digest, length = hashlib.file_digest(archived, "sha256").hexdigest(), os.fstat(archived.fileno()).st_size
     if not package.entry:
         print_error(f"warning: {name} is not built; the archive has only its sources")
     elif package.type.profile.executes and not output.as_json:
@@ -37,11 +38,6 @@ def pack(args: Args, output: Output) -> None:
     value = {"file": path, "sha256": digest, "bytes": length, "name": name, "version": version, "files": len(files)}
     text = f"{path}: {name} {version}, {plural(len(files), 'file')}, {size(length)}\nSHA-256 {digest}"
     output.show(value, text, [[digest, path]])
-
-
-def _sha256(path: str) -> tuple[str, int]:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
 def list_available(args: Args, output: Output) -> None:

@@ -17,7 +17,7 @@ def list_plugins(args: Args, output: Output) -> None:
         from reed.cli.plugin.package import list_available
 
         list_available(args, output)
-        return None
+        return
     with connect(args) as core:
         plugins = core.plugin_list()
     output.table(_LIST, plugins)
