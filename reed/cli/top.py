@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reed.cli.options import connect
+from reed.cli.options import connect, optional
 from reed.cli.output import Output
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
-from reed.errors import ReedError
 from reed.figures import duration, milliseconds, pool, size
 from reed.text import safe
 
@@ -35,11 +34,10 @@ class Sample(NamedTuple):
 def top(args: Args, output: Output) -> None:
     if not output.is_interactive:
         raise UsageError("reed top requires a terminal", hint="for programs: `reed plugin health --json`")
-    try:
+    with optional("reed top", "tui", "rich"):
         from rich.console import Console
         from rich.live import Live
-    except ImportError:
-        raise ReedError("reed top requires the package rich", hint="pip install 'reed-cms[tui]'") from None
+
     interval = max(args.number("--interval", 1), 1)
     with connect(args) as core:
 

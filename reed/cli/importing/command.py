@@ -11,14 +11,12 @@ from typing import BinaryIO
 
 from reed.cli.importing.plain import Keys, Naming, NumberedLines, define_if_missing, require_field
 from reed.cli.importing.run import Import
-from reed.cli.options import connect, standard_input, without_bom
+from reed.cli.options import connect, optional, standard_input, without_bom
 from reed.cli.output import Output
 from reed.cli.parse import Args, UsageError
 from reed.cli.progress import ProgressBar
 from reed.client import Request
 from reed.errors import ReedError
-
-_MARKDOWN_PACKAGES = {"markdown_it", "mdit_py_plugins", "mdurl"}
 
 
 def import_file(args: Args, output: Output) -> int:
@@ -52,14 +50,8 @@ def import_file(args: Args, output: Output) -> int:
 
 
 def _import_markdown(args: Args, output: Output) -> int:
-    try:
+    with optional("--markdown", "markdown", "markdown_it", "mdit_py_plugins", "mdurl"):
         from reed.cli.importing.markdown import import_folder
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _MARKDOWN_PACKAGES:
-            raise
-        problem = f"--markdown requires the package {package.replace('_', '-')}"
-        raise ReedError(problem, hint="pip install 'reed-cms[markdown]'") from None
 
     for option in ("--name-field", "--key", "--update", "--new-ids"):
         if args.has(option):
