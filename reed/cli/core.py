@@ -26,40 +26,6 @@ def serve(args: Args, output: Output) -> int:
     return 0
 
 
-def start(args: Args, output: Output) -> None:
-    from reed.cli.daemonize import launch, log_path
-    from reed.cli.options import config
-    from reed.config import unknown_variables
-    from reed.runtime_paths import used_folder
-
-    settings = config(args)
-    unknown = {} if output.as_json else unknown_variables(os.environ)
-    for name, hint in unknown.items():
-        print_error(f"warning: unknown variable {name}; {hint}")
-    names = ("--runtime-dir", *(option.name for option in SETTINGS))
-    pid = launch(settings, [f"{name}={value}" for name in names for value in args.texts(name)])
-    folder = used_folder(settings.runtime_dir)
-    value = {"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)}
-    text = f"core started (pid {pid}): runtime folder {folder}, log {log_path(settings)}"
-    output.show(value, text, [[pid, folder]])
-
-
-def stop(args: Args, output: Output) -> None:
-    from reed.cli.daemonize import terminate
-    from reed.cli.options import runtime_dir
-
-    pid = terminate(runtime_dir(args))
-    output.done(f"core stopped (pid {pid})", {"pid": pid})
-
-
-def restart(args: Args, output: Output) -> None:
-    from reed.cli.daemonize import restart as run
-    from reed.cli.options import runtime_dir
-
-    pid = run(runtime_dir(args))
-    output.done(f"core restarted (pid {pid}); plugins kept running", {"pid": pid})
-
-
 def status(args: Args, output: Output) -> None:
     from reed.cli.options import connect
 
@@ -123,10 +89,12 @@ SUBCOMMANDS = {
 It logs to stderr. SIGTERM and Ctrl-C stop the core and its plugins, SIGHUP reloads plugin-registry.csv and reopens the
 log file, SIGUSR2 restarts the core (`reed restart`).""",
     ),
-    "start": Subcommand(start, "", "Run the core in the background; it logs to core.log in the data folder", SETTINGS),
-    "stop": Subcommand(stop, "", "Stop the core and its plugins; returns when they have exited"),
+    "start": Subcommand(
+        "background.start", "", "Run the core in the background; it logs to core.log in the data folder", SETTINGS
+    ),
+    "stop": Subcommand("background.stop", "", "Stop the core and its plugins; returns when they have exited"),
     "restart": Subcommand(
-        restart,
+        "background.restart",
         "",
         "Restart the core with new code and settings; plugins keep running",
         details="""

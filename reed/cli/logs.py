@@ -14,7 +14,7 @@ from contextlib import suppress
 from io import BytesIO
 from typing import BinaryIO
 
-from reed.cli import daemonize
+from reed.cli import background
 from reed.cli.options import config, connect, runtime_dir
 from reed.cli.output import Output
 from reed.cli.parse import CONFIG, LOG, Args, Option, Subcommand
@@ -45,13 +45,13 @@ def _log_path_of_core(args: Args) -> str:
     if pid is not None:
         with suppress(OSError):  # the process of another user
             return _file_of(pid)
-    return os.fspath(daemonize.log_path(config(args)))
+    return os.fspath(background.log_path(config(args)))
 
 
 def _running_pid(folder: str) -> int | None:
     """From the pid file. A core in another PID namespace has another process at this pid, or none."""
     try:
-        found = daemonize.find_process(folder)
+        found = background.find_process(folder)
     except OSError:
         return None
     return found[0] if found else None

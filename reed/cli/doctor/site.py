@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reed.cli.daemonize import find_process
+from reed.cli.background import find_process
 from reed.cli.doctor import Finding, Level, error, ok, warning
 from reed.cli.doctor.folders import check_file_system, check_folder
 from reed.cli.options import config as load_config
