@@ -1,6 +1,10 @@
 """The command `reed`.
 
-The module of a noun is imported only when the noun is used. Its SUBCOMMANDS declare syntax and help.
+COMMANDS ── the module of a noun, imported when it is used ── its SUBCOMMANDS: syntax, help, the function to run
+
+parse, options, output, output_file, progress                used by all
+plugin/  author/  doctor/  importing/                        nouns with several modules; each `__init__` lists them
+background  backup_archive  snippet_edit  snippet_list       parts of core, backup and snippet
 """
 
 from __future__ import annotations

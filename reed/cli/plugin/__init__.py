@@ -1,4 +1,13 @@
-"""`reed plugin`: the syntax of its subcommands, each with the function in reed.cli that carries it out."""
+"""`reed plugin`: the syntax of its subcommands, each with the function in reed.cli that carries it out.
+
+    state      list, status, health             explain    what a plugin may do, and why
+    control    start, stop, restart, reload, signal
+    calls      send, run-schedule
+    install    add, upgrade, remove;  site: the rows, folders and core that they change
+    package    pack, list --available
+
+`reed plugin logs` is in reed.cli.logs; scaffold, test and dev are in reed.cli.author.
+"""
 
 from __future__ import annotations
 
