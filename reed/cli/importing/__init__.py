@@ -1,7 +1,7 @@
 """`reed import`: lines of an export, lines of plain content, and folders of Markdown.
 
 command ── plain                     names, keys and the type of plain content
-   │  └─── markdown ── pages ── front_matter
+   │  └─── markdown ── markdown_pages ── front_matter
    └────────┴───────── run           lines become pipelined requests; problems, counts, report
                         └─ existing  what is in the store already: compared, updated
 """

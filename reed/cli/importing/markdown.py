@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reed.cli.importing.existing import ImportLine, WantedBond
-from reed.cli.importing.pages import Folder, Page, read_folder
+from reed.cli.importing.markdown_pages import Folder, Page, read_folder
 from reed.cli.importing.plain import infer, show_type
 from reed.cli.importing.run import Import, Problems
 from reed.cli.options import connect
