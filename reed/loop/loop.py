@@ -2,9 +2,10 @@
 
     poll ── reads ── timers ── jobs ── commit ── flush ── close
 
-A turn stops reading when its time budget is spent; the next turn begins with the descriptors that are left. While both
-reads and jobs are waiting, turns alternate between the two. Sockets are closed last, so that no descriptor number is
-reused within a turn.
+A turn stops reading when its time budget is spent; the next turn begins with the descriptors that are left. Each
+callback has an equal share of the budget, so one that has much to read cannot make the others wait for several turns.
+While both reads and jobs are waiting, turns alternate between the two. Sockets are closed last, so that no descriptor
+number is reused within a turn.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from reed.system_calls import needed
 
 # Seconds of a turn; commit and replies take about as long again.
 READ_BUDGET = 0.0025
+LEAST_SHARE = 0.0002  # of it, for each callback
 JOB_BUDGET = 0.0033
 JOB_BUDGET_UNDER_LOAD = 0.0018
+TIMER_BUDGET = 0.001
 COMMIT_HOLD = 0.01  # how long a COMMIT waits for a connection that sends many writes (`hold_commit`)
 
 Job = Callable[[float], bool]  # works until the given time; returns whether more is left
@@ -103,7 +106,7 @@ class Loop:
         self.now = clock
         self.times = TurnTimes()
         self.began = 0.0  # of the turn, by the clock
-        self.read_deadline = 0.0  # of the turn (`over_budget`)
+        self.read_deadline = 0.0  # of the callback that runs (`over_budget`)
         self.commit = commit
         with needed("epoll_create1", "the event loop"):
             self._epoll = select.epoll()
@@ -186,7 +189,7 @@ class Loop:
         self._to_close.append(thing)
 
     def over_budget(self) -> bool:
-        """Whether the read budget is spent; a callback with more to read then calls `call_soon`."""
+        """Whether the callback has used its share of the read budget; with more to read it then calls `call_soon`."""
         return self.now() >= self.read_deadline
 
     # The turn.
@@ -210,6 +213,7 @@ class Loop:
         self._had_reads = not is_for_jobs and bool(ready or self._rescheduled)
         if self._had_reads:
             self._read_ready(ready, had_leftovers)
+            self.read_deadline = began + READ_BUDGET
         if began >= self._timers.earliest:
             self._run_timers()
         if self._jobs and not self._had_reads:
@@ -232,14 +236,20 @@ class Loop:
 
     def _read_ready(self, ready: Sequence[tuple[int, int]], had_leftovers: bool) -> None:
         has_begun = self._is_held = False
+        deadline = self.read_deadline
+        count = len(ready) + len(self._rescheduled)
+        share = max(READ_BUDGET / count, LEAST_SHARE)
         if self._rescheduled and not had_leftovers:
-            self._run_rescheduled()
+            self._run_rescheduled(share, deadline)
             has_begun = True
         watches = self._watches
         for number, (fd, events) in enumerate(ready):
-            if has_begun and self.now() >= self.read_deadline:
-                self._leftover = ready[number:]
-                return
+            if count > 1:
+                now = self.now()
+                if has_begun and now >= deadline:
+                    self._leftover = ready[number:]
+                    return
+                self.read_deadline = min(deadline, now + share)
             has_begun = True
             watch = watches.get(fd)
             if watch is None:  # unwatched by a callback of this turn
@@ -251,8 +261,8 @@ class Loop:
                     watch.on_writable()
             except Exception as error:  # noqa: BLE001
                 self._on_exception(error)
-        if self._rescheduled and had_leftovers and self.now() < self.read_deadline:
-            self._run_rescheduled()
+        if self._rescheduled and had_leftovers and self.now() < deadline:
+            self._run_rescheduled(share, deadline)
 
     def _timeout(self, max_wait: float | None) -> float | None:
         if self._rescheduled or self._jobs or self._to_flush or self._to_close:
@@ -267,16 +277,23 @@ class Loop:
         wait = max(0.0, deadline - self.now())
         return wait if max_wait is None else min(wait, max_wait)
 
-    def _run_rescheduled(self) -> None:
+    def _run_rescheduled(self, share: float, deadline: float) -> None:
+        now = self.now()
         for _ in range(len(self._rescheduled)):
+            self.read_deadline = min(deadline, now + share)
             self._call(self._rescheduled.popleft())
-            if self.now() >= self.read_deadline:
+            now = self.now()
+            if now >= deadline:
                 break
 
     def _run_timers(self) -> None:
+        """Those of many plugins are due at once: the rest is left to the next turn."""
         now = self.now()
+        until = now + TIMER_BUDGET
         while (callback := self._timers.pop_due(now)) is not None:
             self._call(callback)
+            if self.now() >= until:
+                break
 
     def _run_job(self, seconds: float) -> None:
         job = self._jobs.popleft()
