@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from reed.config import Config
 from reed.core.call_queue import MAX_STATUS, Answered, CallQueue, PluginCall, status_error
-from reed.core.calls import Call, Caller, Dispatcher, FrameTap
+from reed.core.calls import Call, Caller, Dispatcher, FastPath, FrameTap
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
@@ -48,6 +48,7 @@ from reed.wire.plugins import PluginRegister
 from reed.wire.requests import SignalMessage
 
 _READY = State.READY
+_SIGNALS = frozenset(Signal)
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
 _MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
@@ -89,8 +90,9 @@ class PluginConnection:
             on_closed=lambda _, reason: endpoint.connection_closed(self, reason),
         )
 
-    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        return self._dispatcher.cached_responses(caller, data, room) if self.registered else ([], 0)
+    @property
+    def fast_paths(self) -> Mapping[int, FastPath]:
+        return self._dispatcher.fast_paths if self.registered else {}
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         if call.command_id == Command.PLUGIN_REGISTER:
@@ -215,7 +217,7 @@ class PluginEndpoint:
             raise Malformed(f"a signal of {message.plugin_name!r} on the socket of {self.name}")
         if not connection.registered:
             raise Malformed("a signal before PLUGIN_REGISTER")
-        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
+        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in _SIGNALS:
             raise Malformed(f"plugins cannot send signal 0x{message.signal_type:02X}")
         self._context.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 
