@@ -7,28 +7,29 @@ host <── services ─────────── limits.serve <── ree
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
+import posix
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from reed.errors import Malformed
 from reed.plugin import Error, plugin, reed
 from reed.plugin import services as sdk_services
-from reed.plugin.handlers import Spec, answer_of
-from reed.plugin.services import encode
+from reed.plugin.handlers import Spec
+from reed.plugin.services import DEPTH, encode
 from reed.plugin_host.dispatcher import log
 from reed.plugin_host.runtime import JobOutcome, Service
-from reed.python.environment import BASIC, replace_environment
 from reed.python.limits import Limits, TimeLimit
 from reed.python.traces import Traces
 from reed.wire import strict_json
 
-_DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 _DONE = JobOutcome("done", ())
+_ENV_START, _ENV_END = 47, 48  # fields of /proc/self/stat after the name (proc(5): 50 and 51)
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 class PythonRuntime:
@@ -36,7 +37,7 @@ class PythonRuntime:
 
     def __init__(self) -> None:
         self.about = {"python": ".".join(map(str, sys.version_info[:3]))}
-        replace_environment(BASIC)
+        _replace_environment()
         self._limits = Limits()
         self._folder = ""
         self._traces = Traces("/")
@@ -78,11 +79,9 @@ class PythonRuntime:
         return _DONE
 
     def call(self, command_id: int, payload: bytes) -> JobOutcome:
-        handler = plugin.handlers.get(command_id)
-        if handler is None:
+        if command_id not in plugin.handlers:
             return JobOutcome("none", ())
-        decodes = command_id not in plugin.byte_actions
-        return self.run(_call, handler, payload, decodes)
+        return self.run(_call, command_id, payload)
 
     def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
         handler = plugin.message_handlers.get(message_type)
@@ -166,21 +165,38 @@ class PythonRuntime:
         leave(status)
 
 
+def _replace_environment() -> None:
+    """Nothing of the core's, which may hold secrets, is left: not in os.environ and posix.environ, which are copies of
+    Python, and not in the block that the kernel wrote when the zygote was started (/proc/self/environ).
+    """
+    os.environ.clear()
+    posix.environ.clear()
+    _overwrite_initial_environment()
+    os.environ.update(_ENVIRONMENT)
+
+
+def _overwrite_initial_environment() -> None:
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return  # without /proc nobody can read it there either
+    start, end = int(fields[_ENV_START]), int(fields[_ENV_END])
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
+
+
 def _stream(fd: int) -> TextIO:
     """A line at a time. The zygote's own streams belong to another file."""
     return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def _call(handler: Callable[[bytes, Any], object], payload: bytes, decodes: bool) -> JobOutcome:
-    decoded = None
-    if decodes:
-        with contextlib.suppress(Malformed):
-            decoded = strict_json.loads(payload, _DEPTH)
-    return JobOutcome("done", answer_of(handler(payload, decoded)))
+def _call(command_id: int, payload: bytes) -> JobOutcome:
+    return JobOutcome("done", plugin.call(command_id, payload))
 
 
 def _message(handler: Callable[[Any, str, int], object], source: str, kind: int, payload: bytes) -> JobOutcome:
-    answer = handler(strict_json.loads(payload, _DEPTH), source, kind)
+    answer = handler(strict_json.loads(payload, DEPTH), source, kind)
     return JobOutcome("done", (None if answer is None else encode(answer),))
 
 
