@@ -13,20 +13,19 @@ from io import BytesIO
 from typing import BinaryIO
 
 from reed.cli.output import Output
-from reed.cli.parse import U32, Args, Option
+from reed.cli.parse import Args
 from reed.followed_log import additions
 from reed.text import safe
 
-OPTIONS = (
-    Option("--follow", help="keep printing new lines", short="-f"),
-    Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
-)
 _POLL_INTERVAL = 0.1  # seconds
 _BLOCK = 64 * 1024
 
 
 def show(path: str, args: Args, output: Output) -> None:
-    """As `OPTIONS` say. Some of the last lines may be in the file that was renamed last. Raises FileNotFoundError."""
+    """As parse.LOG_OPTIONS say. Some of the last lines may be in the file that was renamed last.
+
+    Raises FileNotFoundError.
+    """
     count = args.number("--lines", 100)
     with open(path, "rb") as file:
         found = tail(file, count)

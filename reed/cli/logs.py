@@ -10,10 +10,10 @@ import os
 from contextlib import suppress
 
 from reed.cli import daemonize
-from reed.cli.log_lines import OPTIONS, show
+from reed.cli.log_lines import show
 from reed.cli.options import config, runtime_dir
 from reed.cli.output import Output
-from reed.cli.parse import CONFIG, Args, Option, Subcommand
+from reed.cli.parse import CONFIG, LOG_OPTIONS, Args, Option, Subcommand
 from reed.errors import ReedError
 from reed.text import safe
 
@@ -77,7 +77,7 @@ SUBCOMMANDS = {
         "",
         "Print the log of the core",
         (
-            *OPTIONS,
+            *LOG_OPTIONS,
             Option("--data-dir", "DIR", "core.log of this data folder, not of the running core"),
             Option("--log-file", "F", "this log, not that of the running core"),
             CONFIG,

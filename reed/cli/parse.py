@@ -87,6 +87,10 @@ REGISTRY = Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plug
 PLUGIN_DIR = Option(
     "--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True
 )
+LOG_OPTIONS = (
+    Option("--follow", help="keep printing new lines", short="-f"),
+    Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
+)
 
 
 class Args:

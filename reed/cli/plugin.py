@@ -1,4 +1,7 @@
-"""`reed plugin`, except explain, logs, scaffold, test, dev, and what installs and packs plugins."""
+"""`reed plugin`: the subcommands of this noun, and those that need no module of their own.
+
+The other modules are imported by the subcommand that needs them: `reed plugin list` is to start fast.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from reed.cli.log_lines import OPTIONS as LOG_OPTIONS
 from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, error_as_json, print_error
-from reed.cli.parse import Args, Option, Subcommand, UsageError, suggest
-from reed.cli.plugin_answer import is_json, print_answer, with_origin
+from reed.cli.parse import LOG_OPTIONS, Args, Option, Subcommand, UsageError, suggest
 from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
-from reed.cli.plugin_explain import explain
 from reed.cli.plugin_install import INSTALL_SUBCOMMANDS
-from reed.cli.plugin_logs import logs
-from reed.cli.plugin_schedules import run_schedule, show_schedules
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied
-from reed.figures import duration, milliseconds, size
-from reed.supervision.explain import describe_sandbox
-from reed.text import safe
 from reed.wire.codes import Signal
 
 SIGNALS = {
@@ -57,62 +52,33 @@ _LIST = (
 
 
 def show_status(args: Args, output: Output) -> int:
-    with connect(args) as core:
-        sandbox = core.stats()["sandbox"]
-        plugins = [{**plugin, "sandbox": sandbox} for plugin in core.plugin_health(args.arg("NAME"))]
-    _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason", "error_data"])
-    show_schedules(plugins, output)
-    output.info("\nsandbox " + "\n    ".join(describe_sandbox(sandbox)))
-    return 0
+    from reed.cli import plugin_status
+
+    return plugin_status.show_status(args, output)
 
 
 def show_health(args: Args, output: Output) -> int:
-    with connect(args) as core:
-        _show(core.plugin_health(args.arg("NAME")), output, _HEALTH, None)
-    return 0
+    from reed.cli import plugin_status
+
+    return plugin_status.show_health(args, output)
 
 
-def _show(
-    plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, ...], pipe_keys: list[str] | None
-) -> None:
-    output.table(columns, plugins, pipe_keys)
-    for plugin in plugins:
-        if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
-            reason = plugin["reason"].removeprefix(f"{plugin['name']}: ")
-            output.info(f"\n{plugin['name']} is {plugin['state']}: {reason}")
-            for line in plugin.get("error_lines") or ():
-                output.info(f"    {line}")
-            if plugin.get("error_lines"):
-                output.info(f"    full log: reed plugin logs {plugin['name']}")
-        if plugin.get("events_slowed"):
-            output.info(f"\nevents of {plugin['name']} are slowed down: {plugin['events_slowed']}")
-        if plugin.get("error_data"):
-            output.info(f"\n{plugin['name']} reported ERROR: {safe(plugin['error_data'])}")
+def explain(args: Args, output: Output) -> int:
+    from reed.cli import plugin_explain
+
+    return plugin_explain.explain(args, output)
 
 
-_STATUS = (
-    Column("NAME", "name", whole=True),
-    Column("STATE", "state", whole=True, coloured=True),
-    Column("PID", "pid", right=True),
-    Column("UPTIME", "uptime_s", lambda seconds: duration(seconds) if seconds else "-", right=True),
-    Column("MEMORY", "memory_bytes", lambda count: size(count) if count else "-", right=True),
-    Column("CALLS", "calls", right=True),
-    Column("ERRORS", "errors", right=True),
-    Column("P50", "latency_ms.p50", milliseconds, right=True),
-    Column("P99", "latency_ms.p99", milliseconds, right=True),
-    Column("RESTARTS", "restarts", right=True),
-)
-_HEALTH = (
-    Column("NAME", "name", whole=True),
-    Column("STATE", "state", whole=True, coloured=True),
-    Column("READY IN", "ready_ms", milliseconds, right=True),
-    Column("UPTIME", "uptime_s", lambda seconds: duration(seconds) if seconds else "-", right=True),
-    Column("CALLS", "calls", right=True),
-    Column("ERRORS", "errors", right=True),
-    Column("RESTARTS", "restarts", right=True),
-    Column("EVENTS", "events_waiting", right=True),
-    Column("LAST ERROR", "last_error", shrink=1),
-)
+def logs(args: Args, output: Output) -> int:
+    from reed.cli import plugin_logs
+
+    return plugin_logs.logs(args, output)
+
+
+def run_schedule(args: Args, output: Output) -> int:
+    from reed.cli import plugin_schedules
+
+    return plugin_schedules.run_schedule(args, output)
 
 
 def start(args: Args, output: Output) -> int:
@@ -183,6 +149,8 @@ _CHANGES = (Column("RESULT", "result"), Column("NAME", "name"), Column("REASON",
 
 
 def send(args: Args, output: Output) -> int:
+    from reed.cli.plugin_answer import print_answer, with_origin
+
     if args.has("--all"):
         return _send_all(args.arg("ACTION"), args, output)
     name, action = args.arg("NAME"), args.arg("ACTION")
@@ -206,6 +174,8 @@ def _send_all(action: str, args: Args, output: Output) -> int:
 
 def _action_input(core: Client, name: str, action: str, given: list[str]) -> bytes:
     """As the action declares: a ref as a JSON string, JSON, or bytes."""
+    from reed.cli.plugin_answer import is_json
+
     kind = _declared_input(core, name, action)
     if not given:
         if kind == "snippet":
