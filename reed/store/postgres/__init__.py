@@ -11,7 +11,8 @@ writer         the transaction of a turn, and what becomes of one whose answer w
 reader         short reads                            long_reads     reads that a worker makes
 records        memory that is never older than promised
 follower       the log of all cores                   outbox          events, and who delivers them
-change_log     the same log, as watchers read it
+change_log     the same log, as watchers read it      subscriber     a plugin that events are delivered to
+backlog        how many events wait for one
 tables         tables and migrations                  session         blocking connections, of starts, commands, jobs
 values         parameters and rows                    types           types in memory, and their revisions
 
@@ -19,6 +20,7 @@ In a worker's process:
 reading        long reads and searches                defining        types, and bonds that need a closer look
 field_rows     rows for fields that become indexed
 indexing       the search index                       vectors         its words
+trimming       what is deleted from the log
 """
 
 from __future__ import annotations

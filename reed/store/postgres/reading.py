@@ -12,7 +12,6 @@ from reed.store import fitting
 from reed.store.base import RecordPage
 from reed.store.excerpt import Excerpts
 from reed.store.field_values import key_of, satisfies, text_of_key
-from reed.store.postgres.log_statements import KEPT
 from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.statements import COLUMNS, FIRST_ID
 from reed.store.postgres.vectors import LABELS, query, weights_of
@@ -81,7 +80,8 @@ def _listed(connection: Session, sql: str, params: list[Any], fetched: int) -> I
 
 _BELOW = (
     "SELECT parent::text, child::text, type, name, weight, path,"
-    " EXISTS (SELECT FROM bonds below WHERE below.parent = bonds.child)"
+    # By index, since there is a LIMIT: EXISTS alone reads all bonds.
+    " (SELECT true FROM bonds AS below WHERE below.parent = bonds.child LIMIT 1) IS NOT NULL"
     " FROM bonds JOIN snippets ON snippets.id = child WHERE parent = ANY (%s::uuid[])"
     " ORDER BY parent, weight, path, bonds.child"
 )
@@ -214,10 +214,3 @@ def _search_sql(weights: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
         " ON true"
     )
     return sql, params
-
-
-def kept_after(conninfo: str, seconds: float, max_changes: int) -> int:
-    """The last batch that is older than the newest `max_changes` lines of the log; 0: there are not so many."""
-    with session(conninfo, seconds) as connection:
-        row = connection.execute(KEPT, (max_changes - 1,)).fetchone()
-    return int(row[0]) if row else 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from reed.store.changes import PAGE_CHANGES
 from reed.store.deleted import MAX_BONDS, MAX_CONTENT
+from reed.store.postgres.log_statements import NEXT_EVENT, lines_of
 from reed.store.snippets import PAGE_BYTES
 
 # A type may not be redefined between the check of a content and the COMMIT of its write.
@@ -205,9 +206,8 @@ WRITES = {
     "lock_bonds": "SELECT FROM head WHERE what = 'bonds' FOR UPDATE",
     "bond": _BOND,
     "unbond": _UNBOND,
-    "mark": (
-        f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE $1 = '' OR id = nullif($1, '')::uuid {INDEX_AGAIN}"
-    ),
+    "mark": f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE id = $1::uuid {INDEX_AGAIN}",
+    "mark_all": f"INSERT INTO unindexed (id) SELECT id FROM snippets {INDEX_AGAIN}",
     "subscribe": (
         "INSERT INTO subscribers (name, told, kinds) SELECT $1, last, $2::text[] FROM head WHERE what = 'batches'"
         " ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds"
@@ -278,20 +278,14 @@ READS = {
     "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
-    # Each row begins with the last batch, and the last one that was trimmed. The second looks at so many batches, since
-    # a comparison of columns of both tables uses no index.
+    # Each row begins with the last batch, and the last one that was trimmed. The second looks at so many batches.
     "log_ends": _ENDS,
     "log_after": (
         f"SELECT ends.last, trimmed, seq, k, kind, id::text, type, name, version, at, made_by FROM ({_ENDS}) AS ends"
-        " LEFT JOIN LATERAL (SELECT seq, changes.* FROM batches JOIN changes USING (core, n)"
-        f"   WHERE seq BETWEEN $1::bigint AND $1::bigint + {PAGE_CHANGES}"
-        "   AND (seq, changes.k) > ($1::bigint, $2::int) AND changes.k >= 0"
-        f"   ORDER BY seq, changes.k LIMIT {PAGE_CHANGES}) AS line ON true ORDER BY seq, k"
+        " LEFT JOIN LATERAL (SELECT seq, line.* FROM "
+        + lines_of(f"(SELECT * FROM batches WHERE seq BETWEEN $1::bigint AND $1::bigint + {PAGE_CHANGES} ORDER BY seq)")
+        + "   WHERE (seq, line.k) > ($1::bigint, $2::int) AND line.k >= 0"
+        f"   ORDER BY seq, line.k LIMIT {PAGE_CHANGES}) AS line ON true ORDER BY seq, k"
     ),
-    "next_event": (
-        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, deleted.content, deleted.bonds"
-        " FROM batches JOIN changes USING (core, n) LEFT JOIN deleted USING (core, n, k)"
-        " WHERE (seq, changes.k) > ($1::bigint, $2::int)"
-        " AND kind = ANY ($3::text[]) AND made_by <> $4 ORDER BY seq, changes.k LIMIT 1"
-    ),
+    "next_event": NEXT_EVENT,
 }

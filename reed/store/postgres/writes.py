@@ -200,7 +200,8 @@ class Writes(Restores):
                     self._index.when_caught_up(line.seq, lambda error: failed(error) if error else done(count))
                     operation.finish(lambda: None)
 
-                operation.write((Step("mark", params(snippet_id), is_marked=False),), written, has_line=False)
+                step = Step("mark", params(snippet_id)) if snippet_id else Step("mark_all", ())
+                operation.write((step._replace(is_marked=False),), written, has_line=False)
 
             if ref:
                 self._current(operation, ref, lambda record: mark(record.id, 1))
