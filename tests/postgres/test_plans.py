@@ -56,7 +56,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "next_event": ("1", "0", "{snippet.deleted}", "late"),
     "news": ("9000", OTHER),
     "waiting": ("{late}", "{0}", "{0}", "{90000}"),
-    "skip": ("10", "late", CORE, "0"),
+    "skip": ("10", "late", CORE, "0", "0", "0"),
     "create": (*MARK, snippet(90000), "page", "1", "new", "1", "{}", ""),
     "create_unique": (*MARK, snippet(90000), "page", "1", "new", "1", "{}", "", "{title}", "{x}"),
     "replace": (*MARK, snippet(9), "page", "1", "new", "2", "1", "1", "{}", "1", "", "{title}", "{x}", "1"),

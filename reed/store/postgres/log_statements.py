@@ -50,17 +50,19 @@ _WAITING = (
     "   CASE WHEN until < 0 THEN told ELSE least(until, head.last) END AS until_seq,"
     f"   CASE WHEN until < 0 THEN cursor.k ELSE {ALL_LINES} END AS until_k) AS range"
 )
-# Up to $1 of the lines that wait for $2 count as lost, the oldest of the next page; $3 and $4: under this lease.
+# Up to $1 of the lines that wait for $2 count as lost, the oldest of the next page. $3 and $4: under this lease; $5 and
+# $6: if the cursor is still there, since it is asked again if the answer was lost.
 _SKIP = (
     "WITH cursor AS (SELECT name, told, k, kinds FROM subscribers"
-    "   WHERE name = $2 AND leader = $3::uuid AND generation = $4::bigint FOR UPDATE),"
+    "   WHERE name = $2 AND leader = $3::uuid AND generation = $4::bigint"
+    "   AND (told, k) = ($5::bigint, $6::int) FOR UPDATE),"
     " page AS (SELECT batch.* FROM cursor"
     f" CROSS JOIN LATERAL {_page('seq >= cursor.told')} AS batch),"
     f" beyond AS (SELECT seq, line.k FROM cursor CROSS JOIN {lines_of('page')}"
     f"   WHERE (seq, line.k) > (cursor.told, cursor.k) AND {IS_FOR_CURSOR} ORDER BY seq, line.k LIMIT $1::int),"
     " found AS (SELECT count(*) AS lines FROM beyond),"
     f" ends AS (SELECT seq, k FROM beyond WHERE (SELECT lines FROM found) = $1::int UNION ALL"
-    f"   SELECT max(seq), {ALL_LINES} FROM page WHERE (SELECT lines FROM found) < $1::int"
+    f"   SELECT max(seq), {ALL_LINES} FROM page HAVING (SELECT lines FROM found) < $1::int"
     "   ORDER BY seq DESC, k DESC LIMIT 1)"
     " UPDATE subscribers SET told = ends.seq, k = ends.k, lost = lost + found.lines FROM ends, found, cursor"
     " WHERE subscribers.name = cursor.name AND ends.seq IS NOT NULL"

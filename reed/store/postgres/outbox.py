@@ -14,7 +14,7 @@ from reed.errors import CallError
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_cause
 from reed.store.context import StoreLoop
 from reed.store.deleted import Deleted
-from reed.store.postgres.backlog import Answer, Place
+from reed.store.postgres.backlog import Answer, Place, State
 from reed.store.postgres.follower import LogLine
 from reed.store.postgres.log_statements import ALL_LINES
 from reed.store.postgres.operation import ALL, Pending
@@ -184,7 +184,6 @@ class Outbox:
             elif subscriber.until - now < LEASE_SECONDS - _RENEW_SECONDS and not subscriber.is_renewing:
                 self._renew(subscriber)
         elif subscriber.lease is Lease.ELSEWHERE and subscriber.backlog.waiting and subscriber.until <= now:
-            subscriber.until = now + _ASK_SECONDS
             self._ready.add(subscriber.name)
         if subscriber.acked and not subscriber.is_writing:
             self._write_cursor(subscriber)
@@ -202,6 +201,8 @@ class Outbox:
                 waited = subscriber.backlog.waiting
                 if subscriber.backlog.answered(question, Answer((told, k), head, lines, read_to)):
                     more.append(subscriber)
+                elif subscriber.backlog.state is State.COUNTED:
+                    subscriber.run_when_counted()
                 if not waited and subscriber.backlog.waiting:
                     self._ready.add(subscriber.name)
                 if subscriber.lease is Lease.OURS and subscriber.is_at_rest and (told, k) > subscriber.told:
@@ -215,6 +216,7 @@ class Outbox:
         def failed(_: object = None) -> None:
             for subscriber, question in asked.values():
                 subscriber.backlog.failed(question)
+                subscriber.run_when_counted()
 
         if asked:
             places = zip(*((*question.behind, question.until) for _, question in asked.values()), strict=True)
@@ -269,6 +271,13 @@ class Outbox:
         self._asker.ask("lead", params(subscriber.name, self._core, str(LEASE_SECONDS)), leading, failed)
 
     def _next(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
+        if subscriber.backlog.waiting > self._max_events and subscriber.backlog.state is not State.COUNTED:
+            subscriber.when_counted = lambda: self._next_counted(subscriber, done, failed)
+            self._count([subscriber])
+        else:
+            self._next_counted(subscriber, done, failed)
+
+    def _next_counted(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
         too_many = subscriber.backlog.surely - self._max_events
         if too_many > self._max_events * _SLACK:
             self._skip(subscriber, too_many, done, failed)
@@ -277,23 +286,29 @@ class Outbox:
 
     def _skip(self, subscriber: Subscriber, count: int, done: Done[Event | None], failed: Failed) -> None:
         """More wait than may: begin with the oldest that is left, when the cursor is written."""
-        if not subscriber.is_at_rest:
+        if subscriber.acked or subscriber.is_writing:
             subscriber.when_written = lambda: self._next(subscriber, done, failed)
             return
 
         def skipped(rows: Rows) -> None:
             lines, seq, k, lost = (number(rows, 0, at) if rows.ntuples else 0 for at in range(4))
-            if (seq, k) <= subscriber.told:  # the lease is over, or fewer wait: look again
+            if (seq, k) <= subscriber.told:  # the lease is over, the cursor was moved, or fewer wait
                 subscriber.backlog.forget(subscriber.told)
                 subscriber.lease = Lease.UNKNOWN
-                done(None)
+                self._lead(subscriber, begin, failed)
                 return
-            subscriber.told, subscriber.lost = (seq, k), lost
+            subscriber.told, subscriber.lost, subscriber.out = (seq, k), lost, None
             subscriber.backlog.lost(subscriber.told, lines)
             self._next(subscriber, done, failed)
 
+        def begin(leads: bool) -> None:
+            if leads:
+                self._read_next(subscriber, subscriber.told, subscriber.backlog.waiting, done, failed)
+            else:
+                done(None)
+
         lease = self._core, subscriber.generation
-        self._asker.ask("skip", params(count, subscriber.name, *lease), skipped, failed)
+        self._asker.ask("skip", params(count, subscriber.name, *lease, *subscriber.told), skipped, failed)
 
     def _read_next(
         self, subscriber: Subscriber, behind: Place, waiting: int, done: Done[Event | None], failed: Failed
@@ -302,7 +317,9 @@ class Outbox:
 
         def read(rows: Rows) -> None:
             read_to = number(rows, 0, 10)
-            if rows.get_value(0, 0) is not None:
+            if subscriber.lease is not Lease.OURS or subscriber.until <= self._loop.now():
+                self.next(subscriber.name, done, failed)  # the lease ended meanwhile
+            elif rows.get_value(0, 0) is not None:
                 done(self._event(subscriber, rows))
             elif read_to:
                 self._read_next(subscriber, (read_to, ALL_LINES), waiting, done, failed)

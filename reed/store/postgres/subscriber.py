@@ -53,6 +53,7 @@ class Subscriber:
     acked_lost: int = 0  # that these have reported
     is_writing: bool = False  # the cursor
     when_written: Callable[[], None] | None = None  # the next event waits for it
+    when_counted: Callable[[], None] | None = None  # it waits until `backlog` is counted: too many may wait
     causes: dict[Place, Cause] = field(default_factory=dict)
     unlogged: int = 0  # lost ones
     logged_at: float = -math.inf
@@ -68,6 +69,11 @@ class Subscriber:
         self.causes = {at: cause for at, cause in self.causes.items() if at > cursor}
         self.owes_since = now
         self.backlog.moved_to(cursor)
+
+    def run_when_counted(self) -> None:
+        then, self.when_counted = self.when_counted, None
+        if then is not None:
+            then()
 
     @property
     def is_at_rest(self) -> bool:
