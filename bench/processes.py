@@ -30,6 +30,17 @@ def pin(processor: int | None = None) -> int:
     return processor
 
 
+@contextmanager
+def unpinned() -> Iterator[None]:
+    """On every processor of the machine, or of its container, until the end of the block."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def raise_descriptors(wanted: int = 100_000) -> int:
     """Let this process, and those it starts from now on, open so many files, or as many as may be; how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

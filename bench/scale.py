@@ -3,6 +3,7 @@
     python -m bench scale                       all: to 10,000 clients, 1,000,000 snippets, 200 plugins; some 15 minutes
     python -m bench scale clients payloads      these alone
     python -m bench scale --most 10000          no more than so many of anything
+    python -m bench scale --postgres CONNINFO   the snippets also on PostgreSQL, and 1 to 4 cores on it
     python -m bench scale --record              writes record and plots to bench/results
 
 `power` is how cost grew over the last tenfold of the work: 0 not at all, 1 as the work did. Beyond what the work itself
@@ -18,7 +19,7 @@ from importlib import import_module
 from bench import record
 from bench.plots import draw
 from bench.processes import pin
-from bench.series import NAMES, Curve
+from bench.series import NAMES, Curve, Scale
 
 
 def main(words: list[str]) -> int:
@@ -28,16 +29,19 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("series", nargs="*", metavar="SERIES", help=f"of {', '.join(NAMES)}; all of them by default")
     parser.add_argument("--most", type=int, default=1_000_000, help="of clients, snippets, kilobytes, plugins")
+    parser.add_argument(
+        "--postgres", default="", metavar="CONNINFO", help="an empty database, for curves on PostgreSQL"
+    )
     parser.add_argument("--record", action="store_true", help="write the figures and the plots to bench/results")
     options = parser.parse_args(words)
     unknown = set(options.series) - set(NAMES)
     if unknown:
         parser.error(f"no series {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    print(f"core and clients all on processor {pin()}", flush=True)
+    print(f"core and clients all on processor {pin()}, but for workers and cores", flush=True)
     curves: list[Curve] = []
     for name in NAMES:
         if name in options.series or not options.series:
-            new = list(import_module(f"bench.series.{name}").curves(options.most))
+            new = list(import_module(f"bench.series.{name}").curves(Scale(options.most, options.postgres)))
             print(table(new), flush=True)
             curves += new
             if options.record:

@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
             place.config.write_text(f"workers: {workers}\ntiming: {{search_timeout: {_LIMIT_OF_SEARCH}}}\n")
             with running(place), Client(place.socket, timeout=600) as client:
                 if workers == 1:
-                    _fill(client, options.snippets)
+                    fill(client, options.snippets)
                 settle(client)
                 lines += _lines(place, client, workers, everywhere)
     rates = [line.ours for line in lines if line.work.startswith("searches of two clients")]
@@ -54,7 +54,7 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _fill(client: Client, count: int) -> None:
+def fill(client: Client, count: int) -> None:
     client.registry_define("text", {"searchable": {"title": 5, "body": 1}})
     client.snippet_create("text", _READ, {"title": "read", "body": "x" * 500})
     for first in range(0, count, 10_000):
@@ -69,7 +69,7 @@ def _lines(place: Site, client: Client, workers: int, everywhere: set[int]) -> l
     lines = [Line(f"GET, p99, alone, {with_workers}", _reads(client, SECONDS), "ms")]
     _move_others(place, (everywhere - os.sched_getaffinity(0)) or everywhere)
     for count in (1, 2):
-        with _searching(place, count) as stop:
+        with searching(place, count) as stop:
             waited = _reads(client, SECONDS)
             stop()
         lines.append(Line(f"GET, p99, beside {count} searching, {with_workers}", waited, "ms", goal=2.0))
@@ -79,7 +79,7 @@ def _lines(place: Site, client: Client, workers: int, everywhere: set[int]) -> l
     _move_others(place, everywhere)
     for count, named in ((1, "one client"), (2, "two clients")):
         began = time.monotonic()
-        with _searching(place, count) as stop:
+        with searching(place, count) as stop:
             time.sleep(SECONDS)
             found = stop()
         lines.append(Line(f"searches of {named}, {with_workers}", found / (time.monotonic() - began), "/s"))
@@ -99,7 +99,7 @@ def _reads(client: Client, seconds: float, goes_on: Callable[[], bool] = lambda:
 
 
 @contextmanager
-def _searching(place: Site, count: int) -> Iterator[Callable[[], int]]:
+def searching(place: Site, count: int) -> Iterator[Callable[[], int]]:
     """So many clients search. The function ends that and returns how many searches were answered."""
     context = multiprocessing.get_context("fork")
     over, found = context.Event(), context.Value("i", 0)

@@ -71,7 +71,7 @@ def main(words: list[str]) -> int:
     print(f"{options.rounds} rounds in turn, medians; {os.cpu_count()} processors; {load}", flush=True)
     store = f"postgres:{options.postgres}"
     with ExitStack() as stack:
-        cores = [stack.enter_context(_core(each)) for each in ("sqlite", store)]
+        cores = [stack.enter_context(core_on(each)) for each in ("sqlite", store)]
         lines = _beside_sqlite(dict(zip((_PEER, _OURS), cores, strict=True)), options.rounds)
     lines += _turns(store) + _several_cores(store, options.rounds)
     print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
@@ -84,7 +84,7 @@ def _say(row: str) -> None:
 
 
 @contextmanager
-def _core(store: str) -> Iterator[Site]:
+def core_on(store: str) -> Iterator[Site]:
     with site() as place:
         place.environ["REED_STORE"] = store
         with running(place):
@@ -139,9 +139,9 @@ def _fill(client: Client) -> None:
     client.registry_define("note", {})
     body = "lorem ipsum dolor " * 800
     titles = (f"{_WORD if number % 10 == 0 else 'page'} {number}" for number in range(COLD_PAGES))
-    _create(client, "page", [json.dumps({"title": title, "body": body}).encode() for title in titles])
-    client.snippet_create("note", "hot", {"title": "hot"})
-    _create(client, "note", [SMALL] * 300)  # for LIST
+    create(client, "page", [json.dumps({"title": title, "body": body}).encode() for title in titles])
+    client.snippetcreate("note", "hot", {"title": "hot"})
+    create(client, "note", [SMALL] * 300)  # for LIST
 
 
 def _rows(pages: list[bytes]) -> Iterator[tuple[str, str, Callable[[Client], Measure], float | None, bool]]:
@@ -157,12 +157,12 @@ def _rows(pages: list[bytes]) -> Iterator[tuple[str, str, Callable[[Client], Mea
         False,
     )
     yield "SEARCH", "us", lambda client: partial(_timed, partial(client.search, _WORD), 20), 2.0, False
-    yield f"CREATE, {IN_FLIGHT} in flight", "/s", lambda client: partial(_create, client, "note", small), 0.8, True
-    yield "CREATE, searchable", "/s", lambda client: partial(_create, client, "small", small), 0.8, True
+    yield f"CREATE, {IN_FLIGHT} in flight", "/s", lambda client: partial(create, client, "note", small), 0.8, True
+    yield "CREATE, searchable", "/s", lambda client: partial(create, client, "small", small), 0.8, True
     yield (
         f"CREATE of a page, {IN_FLIGHT} in flight",
         "/s",
-        lambda client: partial(_create, client, "page", pages[:320]),
+        lambda client: partial(create, client, "page", pages[:320]),
         0.5,
         True,
     )
@@ -188,7 +188,7 @@ def _get_cold(client: Client) -> Measure:
     return partial(_timed, lambda: client.snippet_get(next(ids)), 500)
 
 
-def _create(client: Client, kind: str, contents: Sequence[bytes]) -> float:
+def create(client: Client, kind: str, contents: Sequence[bytes]) -> float:
     """Creates a second, IN_FLIGHT under way."""
     requests = [Request(Command.SNIPPET_CREATE, SnippetCreate(kind, "", content).pack()) for content in contents]
     began = time.perf_counter()
@@ -228,7 +228,7 @@ def _turns(store: str) -> list[Line]:
         path, _ = pages_file(place.folder)
         contents = path.read_bytes().splitlines()
         loads: list[Callable[[Client], Any]] = [
-            lambda client: _create(client, "page", contents),
+            lambda client: create(client, "page", contents),
             lambda client: client.snippet_list("page", limit=1000),
             lambda client: client.search(_WORD, limit=50),
             lambda client: [client.snippet_get("hot") for _ in range(100)],
@@ -262,16 +262,14 @@ def _load(place: Site, work: Callable[[Client], Any]) -> None:
 
 def _several_cores(store: str, rounds: int) -> list[Line]:
     with ExitStack() as stack:
-        cores = [stack.enter_context(_core(store)) for _ in range(MOST_CORES)]
+        cores = [stack.enter_context(core_on(store)) for _ in range(MOST_CORES)]
         two = cores[:2]
         _say("GETs, two cores")
-        figures = interleaved(
-            {"one": partial(_together, two[:1], _gets), "two": partial(_together, two, _gets)}, rounds
-        )
+        figures = interleaved({"one": partial(together, two[:1], gets), "two": partial(together, two, gets)}, rounds)
         lines = [Line("GETs, two cores", figures["two"], "/s", "one core", figures["one"], 1.8, at_least=True)]
         _say("commits")
-        creates = lambda client: _create(client, "note", [SMALL] * CREATES)  # noqa: E731
-        commits = {str(number): partial(_together, cores[:number], creates) for number in range(1, MOST_CORES + 1)}
+        creates = lambda client: create(client, "note", [SMALL] * CREATES)  # noqa: E731
+        commits = {str(number): partial(together, cores[:number], creates) for number in range(1, MOST_CORES + 1)}
         figures = interleaved(commits, min(rounds, 3))
         base = figures.pop("1")
         lines += [Line(f"CREATEs, {number} cores", rate, "/s", "one core", base) for number, rate in figures.items()]
@@ -279,7 +277,7 @@ def _several_cores(store: str, rounds: int) -> list[Line]:
         return lines + _changes_seen(*two)
 
 
-def _gets(client: Client) -> float:
+def gets(client: Client) -> float:
     """GETs a second, one at a time."""
     began = time.perf_counter()
     for _ in range(4000):
@@ -287,7 +285,7 @@ def _gets(client: Client) -> float:
     return 4000 / (time.perf_counter() - began)
 
 
-def _together(places: Sequence[Site], measure: Callable[[Client], float]) -> float:
+def together(places: Sequence[Site], measure: Callable[[Client], float]) -> float:
     """The sum over clients of all these cores at the same time, each in a process of its own."""
     found: list[float] = [0.0] * len(places)
 
@@ -315,7 +313,7 @@ def _changes_seen(writes: Site, reads: Site) -> list[Line]:
     """A snippet that both cores have in memory is changed through one, and read again and again through the other."""
     seen: list[float] = []
     with writes.client() as writer, reads.client() as reader:
-        writer.snippet_create("note", "changing", {"n": 0})
+        writer.snippetcreate("note", "changing", {"n": 0})
         for version in range(2, CHANGES + 2):
             writer.snippet_update("changing", {"n": version})
             began = time.perf_counter()

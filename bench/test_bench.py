@@ -11,7 +11,9 @@ import bench.__main__
 from bench import check, record
 from bench.lines import Line, missing, table
 from bench.measure import interleaved, quantile
+from bench.plots import finding, spread
 from bench.rows.turns import quantile as quantile_of_histogram
+from bench.series import Curve
 
 
 @pytest.mark.parametrize(
@@ -108,3 +110,16 @@ def test_what_cannot_be_compared_is_no_alarm():
     assert check.compare({"get / echo": 5.9, "new / echo": 99.0}, {"get": 1000}, other) == []
     assert "not compared" in check.report({}, {"get": 1000}, other, [])
     assert "valgrind is not here" in check.report({}, {}, None, [])
+
+
+def test_a_plot_says_what_grew_most():
+    get, tree = Curve("snippets", "GET", "snippets", "us", 0), Curve("snippets", "TREE", "snippets", "us", 0)
+    get.points, tree.points = [(10, 5.0), (1000, 5.2)], [(10, 50.0), (1000, 80.0)]
+    assert finding([get]) == "100 times the snippets cost no more"
+    assert finding([get, tree]) == "100 times the snippets cost at most 1.6 times as much: TREE"
+
+
+def test_names_of_curves_do_not_cover_each_other():
+    placed = spread([0.5, 0.51, 0.9, 0.5], 0.1)
+    assert placed[0] < placed[3] < placed[1] < placed[2] == 0.9
+    assert min(placed[3] - placed[0], placed[1] - placed[3]) > 0.099

@@ -21,7 +21,7 @@ from typing import Any
 
 from reed.config import Config
 from reed.core import json_checks
-from reed.core.calls import Handler
+from reed.core.calls import FastPath, Handler
 from reed.core.client_listener import ClientListener
 from reed.core.commands import connections, content, plugins
 from reed.core.connect_rate import ConnectRates
@@ -265,8 +265,9 @@ class Daemon(ThreadedCore):
         stack.callback(monitor.close)
         stack.callback(self._callbacks.close)
         self._watchers = Watchers(self.store, self.loop, log, self._commands_of)
-        cache = ResponseCache(self.store)
-        router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
+        cache = ResponseCache(self.store, self.loop, context.counters)
+        fast_paths: dict[Command, FastPath] = {Command.SNIPPET_GET: cache.take}
+        router = context.dispatcher = Router(self._command_handlers(cache), fast_paths, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
         pools = {name: pool.stats for name, pool in self._pools.items()}
         self._stats = Stats(context, self.store, router, pools, layers)

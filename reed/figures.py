@@ -59,3 +59,15 @@ def timestamp(microseconds: int) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(microseconds / 1e6))
+
+
+def time_of_day(microseconds: int) -> str:
+    """Local time: "14:05:09.000123"."""
+    import time
+
+    return f"{time.strftime('%H:%M:%S', time.localtime(microseconds // 1_000_000))}.{microseconds % 1_000_000:06d}"
+
+
+def local_time(written: str | None) -> str:
+    """A time of the core, in its own time zone: "2026-03-29 03:00:00"."""
+    return written[:19].replace("T", " ") if written else "-"

@@ -7,7 +7,7 @@ additions ── reads on ──┬─ the path leads to another file: the rest 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 _CHUNK = 64 * 1024
@@ -37,6 +37,19 @@ def additions(file: BinaryIO | None, path: str) -> Generator[tuple[BinaryIO | No
     finally:
         if file:
             file.close()
+
+
+def lines(file: BinaryIO, path: str) -> Iterator[bytes | None]:
+    """Each complete line of the additions, without its end; None when there are no more of them yet."""
+    current: BinaryIO | None = file
+    unfinished = b""
+    for source, data in additions(file, path):
+        if source is not current:
+            current, unfinished = source, b""
+        if not data:
+            yield None
+        *complete, unfinished = (unfinished + data).split(b"\n")
+        yield from complete
 
 
 def _opened(path: str) -> BinaryIO | None:

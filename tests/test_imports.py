@@ -85,7 +85,7 @@ ONLY_IN = {
     "yaml": {
         "document.py",
         "cli/options.py",  # a definition that a person wrote as YAML
-        "cli/front_matter.py",
+        "cli/importing/front_matter.py",
     },
     "markdown_it": {"cli"},
     "mdit_py_plugins": {"cli"},

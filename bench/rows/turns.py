@@ -107,12 +107,12 @@ def quantile_of_tenths(tenths: list[int], part: float) -> float:
 
 def _prefer(core: int) -> None:
     """Give the core a processor of its own, and the first place there where that may be asked for."""
-    _move_children(core)
+    move_children(core)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, core, -20)
 
 
-def _move_children(core: int) -> None:
+def move_children(core: int) -> None:
     for child in map(int, Path(f"/proc/{core}/task/{core}/children").read_text().split()):
         with contextlib.suppress(OSError):  # it has ended
             os.sched_setaffinity(child, _others(core))
@@ -158,7 +158,7 @@ def _load(place: Site, path: Path, ids: list[str], names: list[str], seconds: fl
     for process in processes:
         process.start()
     time.sleep(1.0)  # by then it writes so much that it has a checkpointer
-    _move_children(place.pid)
+    move_children(place.pid)
     for process in processes:
         process.join(seconds + 60)
     return {name: int(count.value) for name, count in counts.items()}

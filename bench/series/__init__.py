@@ -1,4 +1,4 @@
-"""How cost grows as work grows: a module for each kind of work, with `curves(most) -> Iterator[Curve]`.
+"""How cost grows as work grows: a module for each kind of work, with `curves(scale) -> Iterator[Curve]`.
 
 A curve says how it may grow at the most: as a power of its work. 0: it costs the same however much there is; 1: twice
 the work, twice the cost. What grows faster, by more than the noise, is a defect.
@@ -9,8 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-NAMES = ("clients", "snippets", "payloads", "plugins", "messages")
+NAMES = ("clients", "snippets", "payloads", "plugins", "messages", "workers", "cores")
 SLACK = 0.25  # of a power: what noise and caches may add
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How far to go. `postgres`: the conninfo of an empty database, or nothing."""
+
+    most: int
+    postgres: str = ""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from bench.content import KILOBYTE
 from bench.measure import exchange, receive, timed
 from bench.processes import Site, connect, core, raise_descriptors
-from bench.series import Curve
+from bench.series import Curve, Scale
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command
@@ -19,12 +19,12 @@ BUSY = (1, 3, 10, 30, 100, 300, 1000)
 REQUEST = frames.encode(Command.SNIPPET_GET, b"bench".ljust(36, b"\0"))
 
 
-def curves(most: int) -> Iterator[Curve]:
+def curves(scale: Scale) -> Iterator[Curve]:
     descriptors = raise_descriptors()
     with core(environ={"REED_LIMITS_CONNECTIONS": "20000", "REED_LIMITS_USER_CONNECTIONS": "20000"}) as site:
         size = _fill(site)
-        yield from _idle(site, size, most, descriptors)
-        yield _busy(site, size, most)
+        yield from _idle(site, size, scale.most, descriptors)
+        yield _busy(site, size, scale.most)
 
 
 def _fill(site: Site) -> int:

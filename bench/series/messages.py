@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.measure import timed
 from bench.processes import running, site
-from bench.series import Curve
+from bench.series import Curve, Scale
 from reed.client import Client
 
 SIZES = (2, 64, 512, 1024, 2048, 3900)
@@ -46,7 +46,7 @@ ACTIONS = {
 }
 
 
-def curves(most: int) -> Iterator[Curve]:  # noqa: ARG001
+def curves(scale: Scale) -> Iterator[Curve]:  # noqa: ARG001
     one_way = Curve("messages", "a message, one after the other", "bytes", "us", 1)
     both_ways = Curve("messages", "a request and its answer", "bytes", "us", 1)
     with site() as place:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.measure import exchange, interleaved
 from bench.peers import Missing, Peers
 from bench.processes import connect, core
-from bench.series import Curve
+from bench.series import Curve, Scale
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command
@@ -22,10 +22,10 @@ SIZES = (64, 1 << 10, 16 << 10, 256 << 10, 1 << 20, 4 << 20, (16 << 20) - RECORD
 _FRAME = HEADER.size + STATUS.size + RECORD.size
 
 
-def curves(most: int) -> Iterator[Curve]:
-    """`most` is of kilobytes here."""
-    ours = Curve("payloads", "reed, GET", "bytes", "us", 1)
-    ours_on_disk = Curve("payloads", "reed, GET of what is not in memory", "bytes", "us", 1)
+def curves(scale: Scale) -> Iterator[Curve]:
+    """`scale.most` is of kilobytes here."""
+    ours = Curve("payloads", "GET", "bytes", "us", 1)
+    ours_on_disk = Curve("payloads", "GET of what is not in memory", "bytes", "us", 1)
     theirs = Curve("payloads", "C echo of the same bytes", "bytes", "us", 1)
     with ExitStack() as stack:
         site = stack.enter_context(core())
@@ -38,7 +38,7 @@ def curves(most: int) -> Iterator[Curve]:
         except Missing:
             echo = None
         for size in SIZES:
-            if size > most * 1024:
+            if size > scale.most * 1024:
                 break
             text = b'{"body":"%b"}' % (b"x" * (size - len(json.dumps({"body": ""}, separators=(",", ":")))))
             request = frames.encode(Command.SNIPPET_GET, client.snippet_create("page", "", text).encode())

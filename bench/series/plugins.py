@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.measure import exchange, timed
 from bench.processes import connect, raise_descriptors, running, site
 from bench.rows.call import ANSWER, LUA, MANIFEST
-from bench.series import Curve
+from bench.series import Curve, Scale
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command
@@ -19,13 +19,13 @@ from reed.wire.structs import HEADER, STATUS
 COUNTS = (1, 5, 20, 50, 100, 200)
 
 
-def curves(most: int) -> Iterator[Curve]:
+def curves(scale: Scale) -> Iterator[Curve]:
     start = Curve("plugins", "start to READY, one more", "plugins", "ms", 0)
     call = Curve("calls of plugins", "call of one, 1 KB", "plugins", "us", 0)
-    memory = Curve("memory of plugins", "core and plugins (sum of PSS)", "plugins", "MB", 1)
+    memory = Curve("memory of plugins", "memory of core and plugins (PSS)", "plugins", "MB", 1)
     raise_descriptors()
     with site() as place:
-        names = [f"answer-{number}" for number in range(min(most, COUNTS[-1]))]
+        names = [f"answer-{number}" for number in range(min(scale.most, COUNTS[-1]))]
         place.set_rows([(name, "lua") for name in names])
         for name in names:
             place.add_lua(name, LUA.replace('"answer", version', f'"{name}", version'), MANIFEST)

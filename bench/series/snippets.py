@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from bench.content import pages
 from bench.measure import timed
-from bench.processes import Site, core, settle
-from bench.series import Curve
+from bench.processes import core, settle
+from bench.series import Curve, Scale
 from reed.client import Client, Request
 from reed.wire.codes import Command
 from reed.wire.schema import SchemaBond
@@ -23,18 +23,28 @@ TREE = 1_000
 TYPE = {"schema": {"type": "object"}, "searchable": {"title": 3, "text": 1}, "composed_of": ["note"]}
 
 
-def curves(most: int) -> Iterator[Curve]:
-    rest = Curve("memory of snippets", "memory of the core", "snippets", "MB", 0.5)
+def curves(scale: Scale) -> Iterator[Curve]:
+    yield from _curves(scale.most, "sqlite", "")
+    if scale.postgres:
+        yield from _curves(scale.most, f"postgres:{scale.postgres}", ", PostgreSQL")
+
+
+def _curves(most: int, store: str, suffix: str) -> Iterator[Curve]:
+    def curve(plot: str, name: str, unit: str, may_grow: float) -> Curve:
+        return Curve(plot, f"{name}{suffix}", "snippets", unit, may_grow)
+
+    rest = curve("memory of snippets", "memory of the core", "MB", 0.5)
     reads = {
-        "GET by id": Curve("snippets", "GET by id, any of them", "snippets", "us", 0),
-        "LIST": Curve("snippets", "LIST, 100 records, anywhere", "snippets", "us", 0),
-        "TREE": Curve("snippets", "TREE of 1,000 of them", "snippets", "us", 0),
-        "rare": Curve("snippets", "SEARCH, a word of 20 of them", "snippets", "us", 0),
-        "common": Curve("search", "SEARCH, a word of 1 in 20", "snippets", "ms", 1),
+        "GET": curve("snippets", "GET by id, any of them", "us", 0),
+        "LIST": curve("snippets", "LIST of 100, anywhere", "us", 0),
+        "TREE": curve("snippets", "TREE of 1,000", "us", 0),
+        "rare": curve("snippets", "SEARCH, a word of 20 of them", "us", 0),
+        "common": curve("search", "SEARCH, a word of 1 in 20", "ms", 1),
     }
-    writes = Curve("writes", "CREATE, 512 in flight", "snippets", "us each", 0)
-    reindex = Curve("writes", "reindex of everything", "snippets", "us each", 0)
-    with core() as site, Client(site.socket, timeout=1200) as client:
+    writes = curve("writes", "CREATE, 512 in flight", "us each", 0)
+    reindex = curve("writes", "reindex of everything", "us each", 0)
+    environ = {"REED_STORE": store, "REED_TIMING_SEARCH_TIMEOUT": "30"}
+    with core(environ=environ) as site, Client(site.socket, timeout=1200) as client:
         client.registry_define("note", TYPE)
         rest.add(1, site.memory() / 1e6)
         ids: list[str] = []
@@ -51,12 +61,8 @@ def curves(most: int) -> Iterator[Curve]:
             _reads(client, ids, reads)
             reindex.add(count, timed(client.search_index) / count * 1e6)
             rest.add(count, site.memory() / 1e6)
-            _say(site, count)
+            print(f"  {count:,} snippets{suffix}: the core has {site.memory() / 1e6:.1f} MB", flush=True)
     yield from (*reads.values(), writes, reindex, rest)
-
-
-def _say(site: Site, count: int) -> None:
-    print(f"  {count:,} snippets: the core has {site.memory() / 1e6:.1f} MB", flush=True)
 
 
 def _contents() -> Iterator[bytes]:
@@ -92,7 +98,7 @@ def _reads(client: Client, ids: list[str], curves: dict[str, Curve]) -> None:
         return ids[rng.randrange(len(ids))]
 
     operations: dict[str, tuple[Callable[[], object], int]] = {
-        "GET by id": (lambda: client.snippet_get(any_id()), 1000),
+        "GET": (lambda: client.snippet_get(any_id()), 1000),
         "LIST": (lambda: client.snippet_list("", any_id(), 100), 100),
         "TREE": (lambda: client.schema_tree(ids[0]), 10),
         "rare": (lambda: client.search("raritas"), 50),

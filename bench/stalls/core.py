@@ -2,7 +2,10 @@
 
     stdin            stdout
     reset            {}                                      forget the longest turn, and the memory's peak
-    report           {"longest", "turns", "peak", "rss"}     seconds of processor time; bytes
+    report           {"longest", "turns", "peak", "rss"}     seconds of processor time; bytes. Also writes TURNS
+
+TURNS, in the working directory: of each turn when it began and ended (time.monotonic) and the processor time it used;
+doubles.
 
 It works with any version of `reed.daemon`, so an older tree can be measured beside this one.
 """
@@ -10,16 +13,20 @@ It works with any version of `reed.daemon`, so an older tree can be measured bes
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
 import sys
 import time
+from array import array
 from pathlib import Path
 from typing import Any
 
 from reed.config import load
 from reed.daemon import Daemon
+
+TURNS = "turns.bin"
 
 
 class MeasuredLoop:
@@ -27,7 +34,8 @@ class MeasuredLoop:
 
     def __init__(self, loop: Any) -> None:
         self.longest = 0.0
-        self.turns = 0
+        self.log = array("d")
+        self._loop = loop
         self._turn = loop.turn
         loop.turn = self.turn
 
@@ -35,7 +43,7 @@ class MeasuredLoop:
         began = time.thread_time()
         self._turn(*arguments)
         used = time.thread_time() - began
-        self.turns += 1
+        self.log.extend((self._loop.began, time.monotonic(), used))
         self.longest = max(self.longest, used)
 
 
@@ -52,14 +60,16 @@ def main() -> None:
             return
         for word in words:
             if word == "reset":
-                measured.longest, measured.turns = 0.0, 0
+                measured.longest = 0.0
+                del measured.log[:]
                 _forget_peak()
                 _answer({})
             else:
+                Path(TURNS).write_bytes(measured.log.tobytes())
                 _answer(
                     {
                         "longest": measured.longest,
-                        "turns": measured.turns,
+                        "turns": len(measured.log) // 3,
                         "peak": _status("VmHWM"),
                         "rss": _status("VmRSS"),
                     }
@@ -67,6 +77,8 @@ def main() -> None:
 
     daemon.loop.watch(0, obey)
     _answer({})
+    gc.freeze()  # as `reed serve` does
+    gc.set_threshold(700, 3, 33)
     daemon.run()
     daemon.close()
 

@@ -2,6 +2,9 @@
 
 Core ── core.py    the measured core, in a process of its own: the longest turn, the peak of its memory
      └─ probe.py   the other client: its waits
+
+The core has the last processor, everybody else the others. On a busy machine a wait by the clock says little: `own999`
+is what the core itself has done during the waits, in processor time.
 """
 
 from __future__ import annotations
@@ -12,14 +15,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.measure import quantile
 from bench.processes import ROOT, TMPFS
+from bench.rows.turns import move_children
 from bench.stalls import plugins
+from bench.stalls.core import TURNS
+from bench.stalls.probe import WAITS
 from bench.stalls.requests import MB, PROBE, Kind, run
 from reed.client import Client
 
@@ -36,6 +45,8 @@ class Stall:
     turn: float  # seconds of processor time of the longest turn
     wait: float  # seconds that the other client waited at the longest
     p999: float  # of its waits
+    own999: float  # of the core's processor time during each wait
+    turns999: int  # of the turns that a wait has touched
     grown: int  # bytes by which the core's memory grew at its peak
     seconds: float  # until the request was answered
 
@@ -92,6 +103,12 @@ class Core:
         self.client = Client(self.socket, timeout=_TIMEOUT)
         self.client.registry_define("probe", {})
         self.client.snippet_create("probe", PROBE, {"text": "x" * 500})
+        everywhere = os.sched_getaffinity(0)
+        os.sched_setaffinity(self._core.process.pid, {max(everywhere)})
+        move_children(self._core.process.pid)
+        os.sched_setaffinity(0, everywhere - {max(everywhere)} or everywhere)  # and what is started from here
+        self._everywhere = everywhere
+        self._folder = folder
         probe = ["-m", "bench.stalls.probe", str(self.socket), PROBE]
         self._probe = Measured(probe, environ | {"PYTHONPATH": str(ROOT)}, folder)
 
@@ -109,9 +126,11 @@ class Core:
         seconds = time.monotonic() - began
         core, probe = self._core.ask("report"), self._probe.ask("report")
         grown = max(core["peak"] - before, 0)
-        return Stall(outcome, core["longest"], probe["longest"], probe["p999"], grown, seconds)
+        own, turns = _during(_doubles(self._folder / WAITS), _doubles(self.site / TURNS))
+        return Stall(outcome, core["longest"], probe["longest"], probe["p999"], own, turns, grown, seconds)
 
     def close(self) -> None:
+        os.sched_setaffinity(0, self._everywhere)
         self.client.close()
         self._probe.close()
         self._core.close()
@@ -130,3 +149,25 @@ def core_of(tree: Path) -> Iterator[Core]:
             yield core
         finally:
             core.close()
+
+
+def _doubles(path: Path) -> array[float]:
+    found = array("d")
+    found.frombytes(path.read_bytes())
+    return found
+
+
+def _during(waits: array[float], turns: array[float]) -> tuple[float, int]:
+    """At p99.9: the core's processor time during a wait, and the number of turns that it touches."""
+    begins, ends, used = turns[::3], turns[1::3], turns[2::3]
+    own, counts = [0.0], [0]
+    for sent, answered in zip(waits[::2], waits[1::2], strict=True):
+        first, processor = bisect_left(ends, sent), 0.0
+        last = first
+        while last < len(begins) and begins[last] < answered:
+            shared = min(answered, ends[last]) - max(sent, begins[last])
+            processor += used[last] * shared / max(ends[last] - begins[last], 1e-9)
+            last += 1
+        own.append(processor)
+        counts.append(last - first)
+    return quantile(own, 0.999), round(quantile(list(map(float, counts)), 0.999))

@@ -32,6 +32,7 @@ def measure(tree: Path, wanted: list[Kind]) -> dict[str, Stall]:
 
 def _together(name: str, stall: Stall) -> str:
     waited = f"another client waited {stall.p999 * 1e3:.1f} ms at p99.9, {stall.wait * 1e3:.0f} ms at most"
+    waited += f"; meanwhile the core worked {stall.own999 * 1e3:.1f} ms, {stall.turns999} turns"
     return f"{name}: longest turn {stall.turn * 1e3:.1f} ms, {stall.grown / MB:.0f} MB; {waited}"
 
 

@@ -1,6 +1,10 @@
 """The command `reed`.
 
-The module of a noun is imported only when the noun is used. Its SUBCOMMANDS declare syntax and help.
+COMMANDS ── the module of a noun, imported when it is used ── its SUBCOMMANDS: syntax, help, the function to run
+
+parse, options, output, output_file, progress                used by all
+plugin/  author/  doctor/  importing/                        nouns with several modules; each `__init__` lists them
+background  backup_archive  snippet_edit  snippet_list       parts of core, backup and snippet
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
 COMMANDS = {
-    "init": ("core", "create a site: reed.yaml, plugin-registry.csv, plugins/"),
+    "init": ("init", "create a site: reed.yaml, plugin-registry.csv, plugins/"),
     "serve": ("core", "run the core in the foreground"),
     "start": ("core", "run the core in the background"),
     "stop": ("core", "stop the core and its plugins"),
@@ -32,7 +36,7 @@ COMMANDS = {
     "schema": ("schema", "bonds between snippets: bond, unbond, tree"),
     "search": ("search", "full-text search"),
     "index": ("search", "rebuild the search index"),
-    "import": ("import_", "read snippets from a file of JSON lines, or a folder of Markdown"),
+    "import": ("importing", "read snippets from a file of JSON lines, or a folder of Markdown"),
     "export": ("export", "write types, snippets and bonds to a file of JSON lines"),
     "backup": ("backup", "create and restore a backup of all content"),
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
@@ -143,8 +147,9 @@ def _run(argv: list[str]) -> int:
     if args.has("--help"):
         print(help_text(name, subcommand))
         return DONE
+    run = subcommand.run  # which may import its module
     gc.enable()
-    return subcommand.run(args, Output(sys.stdout, as_json=args.has("--json")))
+    return run(args, Output(sys.stdout, as_json=args.has("--json"))) or DONE
 
 
 def _next_argument(argv: list[str], leading: list[str]) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from reed import __version__
-from reed.cli import archive
+from reed.cli import backup_archive as archive
 from reed.cli.options import config, connect
 from reed.cli.output import Output
 from reed.cli.output_file import replacing
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CREATING, _RESTORING = ".reed-backup-", ".reed-restore-"
 
 
-def create(args: Args, output: Output) -> int:
+def create(args: Args, output: Output) -> None:
     from datetime import UTC, datetime
 
     from reed.store.sqlite.backup import save
@@ -43,7 +43,6 @@ def create(args: Args, output: Output) -> int:
         counts = plurals(figures._asdict(), "snippet", "type", "bond", "event")
         value = {"file": path, "bytes": written, "data_dir": data_dir, **about, "files": list(members)}
         output.show(value, f"{counts} of {data_dir} in {path}, {size(written)}", [[path, written]])
-    return 0
 
 
 @contextmanager
@@ -121,7 +120,7 @@ def _remove_if_left(folder: str) -> None:
         os.close(lock)
 
 
-def restore(args: Args, output: Output) -> int:
+def restore(args: Args, output: Output) -> None:
     path, made = args.arg("FILE"), list[str]()
     try:
         settings = _restore_settings(args, path, made) if args.has("--settings") else config(args)
@@ -137,7 +136,6 @@ def restore(args: Args, output: Output) -> int:
     value["made"] = made
     text += "".join(f"\ncreated {each}" for each in made)
     output.show(value, f"{text}\nnext: reed start", [[value["data_dir"], value["replaced"]]])
-    return 0
 
 
 def _restore(args: Args, path: str, settings: Config) -> dict[str, Any]:

@@ -66,7 +66,7 @@ complete -c reed -f -a '(__reed_candidates)'
 }
 
 
-def completion(args: Args, output: Output) -> int:
+def completion(args: Args, output: Output) -> None:
     shell = args.arg("SHELL")
     if shell == "words":
         *before, last = args.arg_list("WORD") or [""]
@@ -81,7 +81,6 @@ def completion(args: Args, output: Output) -> int:
         output.json({"shell": shell, "script": _SCRIPTS[shell]})
     else:
         output.stream.write(_SCRIPTS[shell])
-    return 0
 
 
 def candidates(before: list[str], last: str) -> Iterable[Candidate]:
@@ -107,13 +106,13 @@ def _of_subcommand(subcommand: Subcommand, noun: str, rest: list[str], last: str
     given, pending, values = _split(subcommand, rest)
     args = Args({}, values)
     if pending is not None:
-        return _VALUES[pending.value](args, given, last) if pending.value in _VALUES else ()
+        return _values(pending.value, args, given, last)
     expected = expected_positionals(subcommand, rest)
     if not expected or (len(given) >= len(expected) and "…" not in expected[-1]):
         return ()
     positional = expected[min(len(given), len(expected) - 1)].strip("[]…")
     kind = f"{noun} {positional}" if positional == "NAME" else positional
-    return _VALUES[kind](args, given, last) if kind in _VALUES else ()
+    return _values(kind, args, given, last)
 
 
 def _split(subcommand: Subcommand, rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
@@ -139,23 +138,27 @@ def _split(subcommand: Subcommand, rest: list[str]) -> tuple[list[str], Option |
     return positionals, pending, values
 
 
-Query = Callable[[Client, list[str], str], list[Candidate]]
-Values = Callable[[Args, list[str], str], list[Candidate]]
+def _values(kind: str, args: Args, given: list[str], last: str) -> list[Candidate]:
+    """Candidates for a positional or the value of an option, by its placeholder."""
+    if kind in _WORDS:
+        return [(word, "") for word in _WORDS[kind]]
+    if kind == "SIGNAL":
+        return [(name, signal.name) for name, signal in SIGNALS.items()]
+    if kind == "LANGUAGE":
+        from reed.plugin_types import LANGUAGES
 
+        return [(language, "") for language in LANGUAGES]
+    if kind == "PLUGIN":
+        from reed.plugin_packages.source import bundled
 
-def _from_core(query: Query) -> Values:
-    def candidates_of_core(args: Args, given: list[str], last: str) -> list[Candidate]:
-        try:
-            with connect(args, timeout=1.0) as core:
-                return query(core, given, last)
-        except (ReedError, OSError):
-            return []
-
-    return candidates_of_core
-
-
-def _fixed(*words: str) -> Values:
-    return lambda _args, _given, _last: [(word, "") for word in words]
+        return [(folder.name, "bundled") for folder in bundled()]
+    if kind not in _FROM_CORE:
+        return []
+    try:
+        with connect(args, timeout=1.0) as core:
+            return _FROM_CORE[kind](core, given, last)
+    except (ReedError, OSError):
+        return []
 
 
 def _plugins(core: Client, _given: list[str], _last: str) -> list[Candidate]:
@@ -184,36 +187,22 @@ def _types(core: Client, _given: list[str], _last: str) -> list[Candidate]:
     return [(definition.type_name, "") for definition in core.registry_list()]
 
 
-def _languages(_args: Args, _given: list[str], _last: str) -> list[Candidate]:
-    from reed.plugin_types import LANGUAGES
-
-    return [(language, "") for language in LANGUAGES]
-
-
-def _bundled(_args: Args, _given: list[str], _last: str) -> list[Candidate]:
-    from reed.plugin_packages.source import bundled
-
-    return [(folder.name, "bundled") for folder in bundled()]
-
-
-# By the placeholder of a positional or of an option's value.
-_VALUES: dict[str, Values] = {
-    "plugin NAME": _from_core(_plugins),
-    "PLUGIN": _bundled,
-    "monitor NAME": _from_core(_plugins),
-    "ACTION": _from_core(_actions),
-    "INPUT": _from_core(_inputs),
-    "REF": _from_core(_names),
-    "PARENT": _from_core(_names),
-    "CHILD": _from_core(_names),
-    "TYPE": _from_core(_types),
-    "T": _from_core(_types),
-    "registry NAME": _from_core(_types),
-    "SIGNAL": lambda _args, _given, _last: [(name, kind.name) for name, kind in SIGNALS.items()],
-    "LEVEL": _fixed("debug", "info", "warning", "error"),
-    "MODE": _fixed("auto", "strict", "off"),
-    "SHELL": _fixed(*_SCRIPTS),
-    "LANGUAGE": _languages,
+_WORDS = {
+    "LEVEL": ("debug", "info", "warning", "error"),
+    "MODE": ("auto", "strict", "off"),
+    "SHELL": tuple(_SCRIPTS),
+}
+_FROM_CORE: dict[str, Callable[[Client, list[str], str], list[Candidate]]] = {
+    "plugin NAME": _plugins,
+    "monitor NAME": _plugins,
+    "ACTION": _actions,
+    "INPUT": _inputs,
+    "REF": _names,
+    "PARENT": _names,
+    "CHILD": _names,
+    "TYPE": _types,
+    "T": _types,
+    "registry NAME": _types,
 }
 
 SUBCOMMANDS = {

@@ -19,7 +19,7 @@ _SECRET = re.compile(r"pass(word|wd|phrase|code)?$|secret|token|credential|(^|[_
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
 
 
-def show(args: Args, output: Output) -> int:
+def show(args: Args, output: Output) -> None:
     from reed.config import config_file, load_explained, unknown_variables
 
     path = config_file(args.text("--config"), os.environ)
@@ -30,7 +30,7 @@ def show(args: Args, output: Output) -> int:
     unknown = unknown_variables(os.environ)
     if output.as_json:
         output.json({"file": path, "settings": rows, "unknown_variables": sorted(unknown)})
-        return 0
+        return
     shown = [
         {**row, "value": json.dumps(row["value"], ensure_ascii=False), "from": row["place"] or row["source"]}
         for row in rows
@@ -39,7 +39,6 @@ def show(args: Args, output: Output) -> int:
     output.info(f"\nfile: {path or 'none (reed.yaml is not in this folder)'}")
     for name, hint in unknown.items():
         print_error(f"warning: unknown variable {name}; {hint}")
-    return 0
 
 
 def hide_secrets(key: str, value: Any) -> Any:

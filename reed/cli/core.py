@@ -1,4 +1,4 @@
-"""`reed init`, `serve`, `start`, `stop`, `restart` and `status`."""
+"""`reed serve`, `start`, `stop`, `restart` and `status`."""
 
 from __future__ import annotations
 
@@ -26,50 +26,12 @@ def serve(args: Args, output: Output) -> int:
     return 0
 
 
-def start(args: Args, output: Output) -> int:
-    from reed.cli.daemonize import launch, log_path
-    from reed.cli.options import config
-    from reed.config import unknown_variables
-    from reed.runtime_paths import used_folder
-
-    settings = config(args)
-    unknown = {} if output.as_json else unknown_variables(os.environ)
-    for name, hint in unknown.items():
-        print_error(f"warning: unknown variable {name}; {hint}")
-    names = ("--runtime-dir", *(option.name for option in SETTINGS))
-    pid = launch(settings, [f"{name}={value}" for name in names for value in args.texts(name)])
-    folder = used_folder(settings.runtime_dir)
-    value = {"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)}
-    text = f"core started (pid {pid}): runtime folder {folder}, log {log_path(settings)}"
-    output.show(value, text, [[pid, folder]])
-    return 0
-
-
-def stop(args: Args, output: Output) -> int:
-    from reed.cli.daemonize import terminate
-    from reed.cli.options import runtime_dir
-
-    pid = terminate(runtime_dir(args))
-    output.done(f"core stopped (pid {pid})", {"pid": pid})
-    return 0
-
-
-def restart(args: Args, output: Output) -> int:
-    from reed.cli.daemonize import restart as run
-    from reed.cli.options import runtime_dir
-
-    pid = run(runtime_dir(args))
-    output.done(f"core restarted (pid {pid}); plugins kept running", {"pid": pid})
-    return 0
-
-
-def status(args: Args, output: Output) -> int:
+def status(args: Args, output: Output) -> None:
     from reed.cli.options import connect
 
     with connect(args) as core:
         stats = core.stats()
     output.figures(stats, _describe(stats))
-    return 0
 
 
 def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
@@ -104,17 +66,6 @@ def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def init(args: Args, output: Output) -> int:
-    from reed.cli.new_site import make
-
-    folder = args.arg("DIR") or "."
-    made, kept = make(folder)
-    lines = [f"created {path}" for path in made] + [f"{path} already exists, left unchanged" for path in kept]
-    lines += ["", f"next: {'' if folder == '.' else f'cd {folder} && '}reed start"]
-    output.show({"made": made, "kept": kept}, "\n".join(lines), [[path] for path in made])
-    return 0
-
-
 SETTINGS = (
     Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
     Option("--store", "S", "sqlite, or postgres:CONNINFO without a password (REED_STORE; sqlite, in the data folder)"),
@@ -126,11 +77,6 @@ SETTINGS = (
     Option("--log-file", "F", "log of the core (REED_LOG_FILE; serve: stderr, start: core.log in the data folder)"),
 )
 SUBCOMMANDS = {
-    "init": Subcommand(
-        init,
-        "[DIR]",
-        "Create a site: reed.yaml, plugin-registry.csv and plugins/; existing files stay unchanged",
-    ),
     "serve": Subcommand(
         serve,
         "",
@@ -143,10 +89,12 @@ SUBCOMMANDS = {
 It logs to stderr. SIGTERM and Ctrl-C stop the core and its plugins, SIGHUP reloads plugin-registry.csv and reopens the
 log file, SIGUSR2 restarts the core (`reed restart`).""",
     ),
-    "start": Subcommand(start, "", "Run the core in the background; it logs to core.log in the data folder", SETTINGS),
-    "stop": Subcommand(stop, "", "Stop the core and its plugins; returns when they have exited"),
+    "start": Subcommand(
+        "background.start", "", "Run the core in the background; it logs to core.log in the data folder", SETTINGS
+    ),
+    "stop": Subcommand("background.stop", "", "Stop the core and its plugins; returns when they have exited"),
     "restart": Subcommand(
-        restart,
+        "background.restart",
         "",
         "Restart the core with new code and settings; plugins keep running",
         details="""

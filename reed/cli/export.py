@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from reed.cli.options import connect
@@ -11,27 +9,23 @@ from reed.cli.output import Output
 from reed.cli.output_file import replacing
 from reed.cli.parse import Args, Option, Subcommand
 from reed.cli.progress import ProgressBar
-from reed.client import Client, Request
-from reed.errors import CallError, NotFound
+from reed.cli.schema import children
+from reed.client import Client
 from reed.figures import plurals
 from reed.wire import jsonl
-from reed.wire.codes import Command
-from reed.wire.common import JsonResponse
-from reed.wire.schema import SchemaTree
 
 _PAGE = 200
 
 
-def export(args: Args, output: Output) -> int:
+def export(args: Args, output: Output) -> None:
     path, only = args.arg("FILE"), args.text("--type") or ""
     with connect(args) as core, replacing(path) as file:
         total = 0 if only else core.stats()["store"].get("snippets", 0)
         with ProgressBar(output, "exporting", total) as progress:
             counts = _write(core, file, only, progress)
     if path == "-":
-        return 0
+        return
     output.show(counts, f"{plurals(counts, 'snippet', 'type', 'bond')} exported to {path}", counts.items())
-    return 0
 
 
 def _write(core: Client, file: BinaryIO, only: str, progress: ProgressBar) -> dict[str, int]:
@@ -46,24 +40,12 @@ def _write(core: Client, file: BinaryIO, only: str, progress: ProgressBar) -> di
         file.write(jsonl.of_snippet(record))
         ids.append(record.id)
         progress.update(len(ids), len(ids))
-    bonds = 0
-    for bond in _bonds(core, ids):
-        file.write(bond)
-        bonds += 1
+    bonds, exported = 0, set(ids)
+    for parent, child in children(core, ids):
+        if child["id"] in exported:
+            file.write(jsonl.of_bond(parent, child["id"], child["weight"], child["path"]))
+            bonds += 1
     return {"snippets": len(ids), "types": len(types), "bonds": bonds}
-
-
-def _bonds(core: Client, ids: list[str]) -> Iterator[bytes]:
-    exported = set(ids)
-    requests = (Request(Command.SCHEMA_TREE, SchemaTree(snippet_id, 1).pack(), snippet_id) for snippet_id in ids)
-    for request, response in core.pipelined(requests):
-        if isinstance(response, NotFound):  # deleted during the export
-            continue
-        if isinstance(response, CallError):
-            raise response
-        for child in json.loads(bytes(JsonResponse.unpack(response).json))["children"]:
-            if child["id"] in exported:
-                yield jsonl.of_bond(request.tag, child["id"], child["weight"], child["path"])
 
 
 SUBCOMMANDS = {

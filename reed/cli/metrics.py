@@ -13,7 +13,7 @@ from reed.metrics import render, render_down
 _TIMEOUT = 10.0  # seconds: a collector comes every 15 or 60
 
 
-def metrics(args: Args, output: Output) -> int:
+def metrics(args: Args, output: Output) -> None:
     path = args.text("--output")
     try:
         with connect(args, _TIMEOUT) as core:
@@ -28,7 +28,6 @@ def metrics(args: Args, output: Output) -> int:
         output.json({"stats": stats, "plugins": plugins})
     else:
         output.stream.write(render(stats, plugins))
-    return 0
 
 
 def _write(path: str, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterable, Iterator
 
 from reed.cli.options import connect, runtime_dir
@@ -12,6 +11,7 @@ from reed.cli.output import Output
 from reed.cli.output_file import appending
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
+from reed.figures import time_of_day
 from reed.runtime_paths import Address, used_folder
 from reed.wire.decode import Decoded, action_names, decode, learn_actions, one_line
 from reed.wire.monitor import IN, Monitored, MonitorStream
@@ -19,7 +19,7 @@ from reed.wire.monitor import IN, Monitored, MonitorStream
 _CHUNK = 256 * 1024
 
 
-def monitor(args: Args, output: Output) -> int:
+def monitor(args: Args, output: Output) -> None:
     only, count = args.arg("NAME"), args.number("--count")
     from_file, record = args.text("--from-file"), args.text("--record")
     if from_file and record:
@@ -38,7 +38,6 @@ def monitor(args: Args, output: Output) -> int:
             printed += 1
             if count and printed >= count:
                 break
-    return 0
 
 
 def records(chunks: Iterable[bytes]) -> Iterator[tuple[Monitored, bytes]]:
@@ -50,16 +49,11 @@ def records(chunks: Iterable[bytes]) -> Iterator[tuple[Monitored, bytes]]:
 
 def recorded(path: str) -> Iterator[tuple[Monitored, bytes]]:
     """The records of a file written by --record."""
-    try:
-        yield from records(_file_chunks(path))
-    except Malformed as error:
-        raise ReedError(f"{path}: {error.message}", hint="record one with `reed monitor --record F`") from None
-
-
-def _file_chunks(path: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
+        try:
+            yield from records(iter(lambda: file.read(_CHUNK), b""))
+        except Malformed as error:
+            raise ReedError(f"{path}: {error.message}", hint="record one with `reed monitor --record F`") from None
 
 
 def _socket_chunks(args: Args, output: Output) -> Iterator[bytes]:
@@ -98,10 +92,9 @@ def _print(frame: Monitored, decoded: Decoded, output: Output) -> None:
         output.json(about | decoded._asdict())
         output.stream.flush()
         return
-    at = time.strftime("%H:%M:%S", time.localtime(frame.timestamp // 1_000_000))
     arrow = "→" if frame.direction == IN else "←"
     cells = [
-        f"{at}.{frame.timestamp % 1_000_000:06d}",
+        time_of_day(frame.timestamp),
         f"{frame.peer}#{frame.connection} {arrow} core",
         decoded.kind,
         decoded.what,

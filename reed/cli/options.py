@@ -8,6 +8,8 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reed.cli.parse import Args, UsageError
@@ -76,6 +78,19 @@ def json_input(args: Args, name: str) -> bytes:
     if "-" in (given, path):
         return without_bom(standard_input().read()).strip()
     return read_json(path) if path else os.fsencode(given).strip()
+
+
+@contextmanager
+def optional(what: str, extra: str, *packages: str) -> Iterator[None]:
+    """For an import in its block: a missing one of these packages, which the extra has, is a ReedError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in packages:
+            raise
+        hint = f"pip install 'reed-cms[{extra}]'"
+        raise ReedError(f"{what} requires the package {package.replace('_', '-')}", hint=hint) from None
 
 
 def standard_input() -> BinaryIO:

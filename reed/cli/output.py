@@ -36,7 +36,9 @@ _COLOUR_OF = {
     "failed": "red",
     "stopped": "dim",
     "ok": "green",
-    "skipped": "yellow",
+    "skipped": "dim",
+    "warning": "yellow",
+    "error": "red",
     "started": "green",
     "renewed": "green",
     "removed": "yellow",
@@ -143,9 +145,8 @@ class Output:
             self.stream.write(safe_lines(text) + "\n")
 
     def result(self, result: str, text: str) -> None:
-        padded = f"{result:9}"
         first, *more = safe_lines(text).split("\n")
-        self.stream.write(f"{paint_word(padded) if is_coloured(self.stream) else padded}{first}\n")
+        self.stream.write(f"{paint(self.stream, f'{result:9}')}{first}\n")
         for line in more:
             self.stream.write(f"{'':9}{line}\n")
 
@@ -169,7 +170,6 @@ class Output:
             self.stream.write(safe_lines(data.decode("utf-8", "replace")) + "\n")
 
     def _write_aligned(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
-        paint = paint_word if is_coloured(self.stream) else str
         titles = [column.title for column in columns]
         cells = [[_shown(column, _value(row, column.key)) for column in columns] for row in rows]
         widths = [max(map(width, column)) for column in zip(titles, *cells, strict=True)]
@@ -178,7 +178,7 @@ class Output:
             line = ""
             for column, cell, wide in zip(columns, row, widths, strict=True):
                 padded = pad(clip(cell, wide), wide, right=column.right)
-                line += (paint(padded) if column.coloured and number else padded) + " " * _GAP
+                line += (paint(self.stream, padded) if column.coloured and number else padded) + " " * _GAP
             self.stream.write(line.rstrip() + "\n")
 
     def _terminal_width(self) -> int:
@@ -201,8 +201,7 @@ def flatten(value: Any, name: str = "") -> list[list[Any]]:
 
 
 def print_error(text: str) -> None:
-    name = paint("reed:", "red") if is_coloured(sys.stderr) else "reed:"
-    print(f"{name} {safe_lines(text, indent='  ')}", file=sys.stderr)
+    print(f"{paint(sys.stderr, 'reed:', 'red')} {safe_lines(text, indent='  ')}", file=sys.stderr)
 
 
 def error_as_json(error: ReedError) -> dict[str, Any]:
@@ -234,17 +233,12 @@ def _dumps(value: Any, indent: int | None) -> str:
     return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
 
 
-def is_coloured(stream: TextIO) -> bool:
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def paint(text: str, colour: str) -> str:
-    return f"\x1b[{_COLOUR_CODES[colour]}m{text}\x1b[0m" if colour else text
-
-
-def paint_word(text: str) -> str:
-    """Colour a state or result; other text stays as it is."""
-    return paint(text, _COLOUR_OF.get(text.strip(), ""))
+def paint(stream: TextIO, text: str, colour: str = "") -> str:
+    """`text` in this colour, or in that of the state or result that it is, if the stream shows colours."""
+    colour = colour or _COLOUR_OF.get(text.strip(), "")
+    if not colour or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{_COLOUR_CODES[colour]}m{text}\x1b[0m"
 
 
 def _value(row: Mapping[str, Any], key: str) -> Any:

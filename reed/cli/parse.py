@@ -17,6 +17,8 @@ from reed.errors import ReedError, nearest
 if TYPE_CHECKING:
     from reed.cli.output import Output
 
+    Run = Callable[["Args", Output], int | None]
+
 U32 = range(1 << 32)
 
 
@@ -58,23 +60,33 @@ class Option:
 
 
 class Subcommand:
-    """--help prints `details` below the summary."""
+    """`run` carries it out and returns the exit code (None: 0). It is a function, or the name of one in reed.cli, whose
+    module is imported when it is used. --help prints `details` below the summary.
+    """
 
-    __slots__ = ("details", "options", "positionals", "run", "summary")
+    __slots__ = ("_run", "details", "options", "positionals", "summary")
 
     def __init__(
         self,
-        run: Callable[[Args, Output], int],
+        run: Run | str,
         positionals: str,
         summary: str,
         options: Sequence[Option] = (),
         details: str = "",
     ) -> None:
-        self.run = run
+        self._run = run
         self.positionals = positionals
         self.summary = summary
         self.options = options
         self.details = details
+
+    @property
+    def run(self) -> Run:
+        if not isinstance(self._run, str):
+            return self._run
+        module, _, name = self._run.rpartition(".")
+        found: Run = getattr(__import__(f"reed.cli.{module}", fromlist=[name]), name)
+        return found
 
 
 GLOBAL_OPTIONS = (
@@ -86,6 +98,10 @@ CONFIG = Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it e
 REGISTRY = Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)")
 PLUGIN_DIR = Option(
     "--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True
+)
+LOG = (
+    Option("--follow", help="keep printing new lines", short="-f"),
+    Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
 )
 
 

@@ -17,7 +17,7 @@ from reed.wire.json_spans import members
 _MAX_NAMED = 10
 
 
-def define(args: Args, output: Output) -> int:
+def define(args: Args, output: Output) -> None:
     name = args.arg("NAME")
     definition = json_input(args, "JSON")
     with connect(args, timeout=None) as core:  # the core may have to build indexes
@@ -30,7 +30,6 @@ def define(args: Args, output: Output) -> int:
             f"{unfit['unfit']} of {plural(unfit['checked'], 'snippet')} of type {name} do not fit the new definition "
             f"and stay unchanged; the first is {safe(first['name'] or first['id'])}: {safe(first['problem'])}"
         )
-    return 0
 
 
 def _unfit(core: Client, name: str) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def _unfit(core: Client, name: str) -> dict[str, Any]:
             return total
 
 
-def get(args: Args, output: Output) -> int:
+def get(args: Args, output: Output) -> None:
     with connect(args) as core:
         definition = core.registry_get(args.arg("NAME"))
     if output.as_json:
@@ -59,24 +58,21 @@ def get(args: Args, output: Output) -> int:
         output.json({"name": definition.type_name, **fields})
     else:
         output.text(bytes(definition.definition))
-    return 0
 
 
-def delete(args: Args, output: Output) -> int:
+def delete(args: Args, output: Output) -> None:
     name = args.arg("NAME")
     with connect(args) as core:
         core.registry_delete(name)
     output.done(f"type {name} deleted", {"name": name})
-    return 0
 
 
-def list_types(args: Args, output: Output) -> int:
+def list_types(args: Args, output: Output) -> None:
     with connect(args) as core:
         types = [{"name": name, **json.loads(bytes(text))} for name, text in core.registry_list()]
     output.table(_LIST, types)
     if not types:
         output.info("no types; create one with `reed registry define NAME JSON` or `reed import F --type NAME`")
-    return 0
 
 
 _LIST = (

@@ -8,7 +8,7 @@ from reed.cli.parse import U32, Args, Option, Subcommand
 from reed.figures import plural
 
 
-def search(args: Args, output: Output) -> int:
+def search(args: Args, output: Output) -> None:
     words = args.arg_list("WORD")
     # Among several arguments one with spaces was quoted in the shell: a phrase.
     query = " ".join(words) if len(words) == 1 else " ".join(f'"{word}"' if " " in word else word for word in words)
@@ -20,23 +20,21 @@ def search(args: Args, output: Output) -> int:
     ]
     if output.as_json:
         output.json({"total": page.total, "hits": hits})
-        return 0
+        return
     output.table(_HITS, hits, ("score", "name", "type", "id", "excerpt"))
     if not hits:
         output.info(f"no hits for {query}")
     elif page.total > len(hits):
         output.info(f"\n{len(hits)} of {page.total} hits; --limit N prints more")
-    return 0
 
 
-def index(args: Args, output: Output) -> int:
+def index(args: Args, output: Output) -> None:
     from reed.cli.progress import elapsed
 
     one = ref(args.arg("REF")) if args.arg_list("REF") else ""
     with connect(args, timeout=None) as core, elapsed(output, "indexing"):
         count = core.search_index(one)
     output.show({"indexed": count}, f"{plural(count, 'snippet')} indexed", [[count]])
-    return 0
 
 
 _HITS = (

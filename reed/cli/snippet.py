@@ -13,15 +13,15 @@ from reed.figures import timestamp
 _MAX_ATTEMPTS = 5
 
 
-def create(args: Args, output: Output) -> int:
+def create(args: Args, output: Output) -> None:
     snippet_type, name = args.arg("TYPE"), (args.text("--name") or "").removeprefix("$")
     content = json_input(args, "JSON")
     with connect(args) as core:
         snippet_id = core.snippet_create(snippet_type, name, content)
-    return _print_id(output, snippet_id)
+    _print_id(output, snippet_id)
 
 
-def update(args: Args, output: Output) -> int:
+def update(args: Args, output: Output) -> None:
     snippet, patch = ref(args.arg("REF")), json_input(args, "JSON")
     if_version = args.number("--if-version")
     with connect(args) as core:
@@ -31,7 +31,6 @@ def update(args: Args, output: Output) -> int:
             snippet_id, version = core.snippet_update(snippet, patch, if_version), 0
     text = f"{snippet_id}  version {version}" if version else snippet_id
     output.show({"id": snippet_id, "version": version or None}, text, [[snippet_id]])
-    return 0
 
 
 def _update_versioned(core: Client, snippet: str, patch: bytes, if_version: int) -> tuple[str, int]:
@@ -55,43 +54,35 @@ def _update_versioned(core: Client, snippet: str, patch: bytes, if_version: int)
     return core.snippet_update(snippet, patch), 0
 
 
-def edit(args: Args, output: Output) -> int:
-    from reed.cli.snippet_edit import edit as run  # slow to import
-
-    return run(args, output)
-
-
-def rename(args: Args, output: Output) -> int:
+def rename(args: Args, output: Output) -> None:
     snippet, name = ref(args.arg("REF")), args.arg("NAME").removeprefix("$")
     with connect(args) as core:
         snippet_id = core.snippet_rename(snippet, name)
-    return _print_id(output, snippet_id)
+    _print_id(output, snippet_id)
 
 
-def delete(args: Args, output: Output) -> int:
+def delete(args: Args, output: Output) -> None:
     snippet = ref(args.arg("REF"))
     with connect(args) as core:
         snippet_id = core.snippet_delete(snippet, cascade=args.has("--cascade"))
-    return _print_id(output, snippet_id)
+    _print_id(output, snippet_id)
 
 
-def _print_id(output: Output, snippet_id: str) -> int:
+def _print_id(output: Output, snippet_id: str) -> None:
     output.show({"id": snippet_id}, snippet_id, [[snippet_id]])
-    return 0
 
 
-def get(args: Args, output: Output) -> int:
+def get(args: Args, output: Output) -> None:
     snippet = ref(args.arg("REF"))
     with connect(args) as core:
         record = core.snippet_get(snippet)
     if output.as_json:
         output.json(as_json(record))
-        return 0
+        return
     if output.is_terminal:
         output.info(f"{record.id}  {record.snippet_type}  {record.semantic_name or '-'}  version {record.version}")
         output.info(f"created {timestamp(record.created_at)}, updated {timestamp(record.updated_at)}\n")
     output.text(bytes(record.content))
-    return 0
 
 
 _FILE = Option("--file", "F", "read the JSON from a file (.yaml too)")
@@ -126,7 +117,7 @@ Fields in the patch change, null removes a field, the others stay.
   reed snippet update blog/intro '{"title": "Introduction", "draft": null}' --if-version 2""",
     ),
     "snippet edit": Subcommand(
-        edit,
+        "snippet_edit.edit",
         "REF",
         "Edit the content of a snippet in your editor",
         details="""

@@ -12,29 +12,35 @@ Only the members that differ are sent, as a merge patch, so that all others stay
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from difflib import unified_diff
 
-from reed.cli.json_places import with_lines
 from reed.cli.options import connect, ref, without_bom
 from reed.cli.output import Output, print_error
 from reed.cli.parse import Args
 from reed.errors import Conflict, Invalid, Malformed, ReedError
 from reed.text import safe_lines
 from reed.wire.exact_json import Json, dumps, load_object, patch
+from reed.wire.json_spans import members
 from reed.wire.snippets import Record
 
 _INDENT = 2  # of the text in the editor
 _DEFAULT_EDITORS = ("editor", "nano", "vi")
+_PLACE = re.compile(r"\$((?:\.[^\s.\[\]:]+|\[\d+\])*): ")
+_BEFORE_ITEM = re.compile(r"[ \t\n\r,]*")
+_SCAN = json.JSONDecoder().raw_decode
 
 
-def edit(args: Args, output: Output) -> int:
+def edit(args: Args, output: Output) -> None:
     snippet, editor = ref(args.arg("REF")), _editor()
     with connect(args) as core:
         draft = _Draft(core.snippet_get(snippet))
@@ -46,7 +52,6 @@ def edit(args: Args, output: Output) -> int:
     old = draft.record
     text = f"{old.id}  version {version}" if version != old.version else "unchanged"
     output.show({"id": old.id, "version": version, "changed": version != old.version}, text, [[old.id]])
-    return 0
 
 
 class _Draft:
@@ -174,3 +179,41 @@ def _run(editor: list[str], path: str) -> None:
         raise ReedError(f"cannot run the editor {editor[0]}: {error.strerror}", hint="set VISUAL or EDITOR") from None
     if status:
         raise ReedError(f"the editor {editor[0]} ended with status {status}; nothing was written")
+
+
+def with_lines(message: str, text: str) -> str:
+    """A message of the core about the text, with the lines of the places that it names.
+
+    $.tags[1]: 5 is not of type "string"    ->    $.tags[1] (line 7): 5 is not of type "string"
+    """
+    lines = {place: text.count("\n", 0, at) + 1 for place, at in _places(text, 0, "")}
+
+    def with_line(found: re.Match[str]) -> str:
+        line = lines.get(found[1])
+        return f"${found[1]} (line {line}): " if line else found[0]
+
+    return _PLACE.sub(with_line, message)
+
+
+def _places(text: str, at: int, place: str) -> Iterator[tuple[str, int]]:
+    """Each value at `at` and below, with its offset. The text must be valid JSON."""
+    at = _after(text, at)
+    yield place, at
+    if text[at] == "{":
+        for member in members(text, at):
+            inner = _places(text, member.begin, f"{place}.{member.key}")
+            next(inner)
+            yield f"{place}.{member.key}", member.start
+            yield from inner
+    elif text[at] == "[":
+        at = _after(text, at + 1)
+        number = 0
+        while text[at] != "]":
+            yield from _places(text, at, f"{place}[{number}]")
+            at = _after(text, _SCAN(text, at)[1])
+            number += 1
+
+
+def _after(text: str, at: int) -> int:
+    found = _BEFORE_ITEM.match(text, at)
+    return found.end() if found else at

@@ -37,7 +37,7 @@ _TIMES = ("created", "updated")
 _OF_CONTENT = "content."
 
 
-def list_snippets(args: Args, output: Output) -> int:
+def list_snippets(args: Args, output: Output) -> None:
     limit, snippet_type = args.number("--limit"), args.text("--type") or ""
     where, sort, fields = _conditions(args.texts("--where")), args.text("--sort"), _fields(args.text("--fields"))
     if where is not None and not snippet_type:
@@ -56,7 +56,6 @@ def list_snippets(args: Args, output: Output) -> int:
             output.table(_LIST, [_row(record) for record in records])
         else:
             output.rows([*record[:6], JsonText(str(record.content, "utf-8"))] for record in records)
-    return 0
 
 
 def _print_fields(records: Iterable[Record], fields: list[str], output: Output) -> None:
@@ -106,63 +105,43 @@ def _cell(record: Record, name: str) -> Any:
     return json.loads(text) if text.startswith('"') else JsonText(text)
 
 
-def _sorted(records: Iterable[Record], sort: str, limit: int) -> Iterator[Record]:
+def _sorted(records: Iterable[Record], sort: str, limit: int) -> list[Record]:
     """Those without the field come last, in either direction; equal ones stay in creation order."""
     name, is_descending = sort.removesuffix(":desc").removesuffix(":asc"), sort.endswith(":desc")
     if not name:
         raise UsageError(f"--sort: expected FIELD or FIELD:desc, found {sort!r}")
-    keyed = ((_Key(_sort_value(record, name), is_descending), record) for record in records)
+    missing = (_FIRST if is_descending else _LAST, 0)
     if limit:
-        found = heapq.nsmallest(limit, keyed, key=lambda pair: pair[0])
-    else:
-        found = sorted(_bounded(keyed), key=lambda pair: pair[0])
-    return (record for _, record in found)
+        chosen = heapq.nlargest if is_descending else heapq.nsmallest
+        return chosen(limit, records, key=lambda record: _sort_value(record, name) or missing)
+    return sorted(_bounded(records), key=lambda record: _sort_value(record, name) or missing, reverse=is_descending)
 
 
-def _bounded(keyed: Iterable[tuple[_Key, Record]]) -> Iterator[tuple[_Key, Record]]:
+def _bounded(records: Iterable[Record]) -> Iterator[Record]:
     """Raises ReedError instead of taking all memory."""
     size = 0
-    for number, pair in enumerate(keyed):
-        size += len(pair[1].content)
+    for number, record in enumerate(records):
+        size += len(record.content)
         if number == MAX_SORTED or size > MAX_SORTED_BYTES:
             raise ReedError(
                 f"--sort: there are more than {MAX_SORTED} snippets, or {MAX_SORTED_BYTES >> 20} MB of contents",
                 hint="--limit N sorts any number and prints the first N",
             )
-        yield pair
+        yield record
 
 
-class _Key:
-    """Compares values of one kind; kinds in the order of `_sort_value`."""
-
-    __slots__ = ("is_descending", "value")
-
-    def __init__(self, value: tuple[int, Any], is_descending: bool) -> None:
-        self.value = value
-        self.is_descending = is_descending and value[0] != _MISSING
-
-    def __eq__(self, other: object) -> bool:  # which keeps heapq stable
-        return isinstance(other, _Key) and self.value == other.value
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __lt__(self, other: _Key) -> bool:
-        if self.is_descending and other.is_descending:
-            return self.value > other.value
-        return self.value < other.value
+_FIRST, _NUMBER, _STRING, _OTHER, _LAST = range(5)  # kinds of values, which are not compared with each other
 
 
-_NUMBER, _STRING, _OTHER, _MISSING = range(4)
-
-
-def _sort_value(record: Record, name: str) -> tuple[int, Any]:
+def _sort_value(record: Record, name: str) -> tuple[int, Any] | None:
+    """Kind and value; None without the field."""
     if name in _OF_RECORD:
         value: Any = getattr(record, _OF_RECORD[name])
-        return (_MISSING, 0) if value == "" else (0, value)
+        return None if value == "" else (_STRING, value)
     text = _text_of(record, name)
     value = None if text is None else json.loads(text)
     if value is None:
-        return _MISSING, 0
+        return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _NUMBER, value
     return (_STRING, (value.casefold(), value)) if isinstance(value, str) else (_OTHER, text)

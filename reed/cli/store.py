@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MAX_DIFFERENCES = 1000  # printed
 
 
-def migrate(args: Args, output: Output) -> int:
+def migrate(args: Args, output: Output) -> None:
     setting, folder = _store(args.arg("STORE"), args)
     role = args.text("--grant")
     if setting.kind == "sqlite":
@@ -44,7 +44,6 @@ def migrate(args: Args, output: Output) -> int:
         what = f"migrated from version {before} to {after}"
     granted = f"; {role} may read and write their rows" if role else ""
     output.done(f"{place}: {what}{granted}", {"store": place, "before": before, "after": after, "granted": role})
-    return 0
 
 
 def _migrate_sqlite(folder: str) -> tuple[int, int]:
@@ -55,7 +54,7 @@ def _migrate_sqlite(folder: str) -> tuple[int, int]:
     return before, status(folder)["schema"]
 
 
-def show_status(args: Args, output: Output) -> int:
+def show_status(args: Args, output: Output) -> None:
     setting, folder = _store(args.arg("STORE"), args)
     if setting.kind == "sqlite":
         from reed.store.sqlite.side import status as status_of_sqlite
@@ -66,7 +65,6 @@ def show_status(args: Args, output: Output) -> int:
 
         found = status_of_postgres(setting)
     output.figures(found, _describe(found))
-    return 0
 
 
 def _describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -91,7 +89,7 @@ def _describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
 
 
-def copy(args: Args, output: Output) -> int:
+def copy(args: Args, output: Output) -> None:
     with _both(args, create=True) as (source, target):
         from reed.store.copying import copy as copy_all
 
@@ -102,7 +100,6 @@ def copy(args: Args, output: Output) -> int:
             )
         value = {"written": copied.written, "deleted": copied.deleted, "unchanged": copied.unchanged}
         output.show(value, _summary(copied, source, target), flatten(value))
-    return 0
 
 
 def _summary(copied: Copied, source: Side, target: Side) -> str:

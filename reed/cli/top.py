@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reed.cli.options import connect
+from reed.cli.options import connect, optional
 from reed.cli.output import Output
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
-from reed.errors import ReedError
 from reed.figures import duration, milliseconds, pool, size
 from reed.text import safe
 
@@ -32,14 +31,13 @@ class Sample(NamedTuple):
         return {name: max(0, count) / seconds for name, count in calls.items()}
 
 
-def top(args: Args, output: Output) -> int:
+def top(args: Args, output: Output) -> None:
     if not output.is_interactive:
         raise UsageError("reed top requires a terminal", hint="for programs: `reed plugin health --json`")
-    try:
+    with optional("reed top", "tui", "rich"):
         from rich.console import Console
         from rich.live import Live
-    except ImportError:
-        raise ReedError("reed top requires the package rich", hint="pip install 'reed-cms[tui]'") from None
+
     interval = max(args.number("--interval", 1), 1)
     with connect(args) as core:
 
@@ -55,7 +53,7 @@ def top(args: Args, output: Output) -> int:
                     before, now = now, sample()
                     screen.update(_render(now, before), refresh=True)
         except KeyboardInterrupt:
-            return 0
+            return
 
 
 def _render(now: Sample, before: Sample) -> RenderableType:

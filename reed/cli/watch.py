@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reed.client import Client
 
 
-def watch(args: Args, output: Output) -> int:
+def watch(args: Args, output: Output) -> None:
     types, count = args.texts("--type"), args.number("--count")
     with connect(args) as core, core.watch(types, args.text("--from") or "", reconnect=True) as watching:
         _warn_of_unknown(core, types)
@@ -33,7 +33,6 @@ def watch(args: Args, output: Output) -> int:
             if watching.cursor not in str(error):
                 _note(f"the last cursor was {watching.cursor}")
             raise
-    return 0
 
 
 def _warn_of_unknown(core: Client, types: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reed.cli.options import runtime_dir
+from reed.cli.options import optional, runtime_dir
 from reed.cli.output import Output
 from reed.cli.parse import Args, Option, Subcommand, UsageError
 from reed.client import core_socket
@@ -10,19 +10,13 @@ from reed.errors import ReedError
 
 _DEFAULT_LISTEN = "127.0.0.1:8420"
 _MIN_TOKEN, _MAX_TOKEN = 16, 4096  # characters
-_PACKAGES = {"anyio", "jinja2", "starlette", "uvicorn"}
 _PROXY_OPTIONS = ("--trusted-proxy", "--group-header", "--group")
 
 
-def web(args: Args, output: Output) -> int:
-    try:
+def web(args: Args, output: Output) -> None:
+    with optional("reed web", "web", "anyio", "jinja2", "starlette", "uvicorn"):
         from reed.web import listening, server
         from reed.web.proxy import Proxy
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _PACKAGES:
-            raise
-        raise ReedError(f"reed web requires the package {package}", hint="pip install 'reed-cms[web]'") from None
 
     address, header = args.text("--listen") or _DEFAULT_LISTEN, args.text("--user-header")
     proxy = None
@@ -47,7 +41,6 @@ def web(args: Args, output: Output) -> int:
 
     token = _metrics_token(args.text("--metrics-token-file"))
     server.serve(listened, core_socket(runtime_dir(args)), announce, proxy, token)
-    return 0
 
 
 def _metrics_token(path: str | None) -> str:

@@ -6,10 +6,12 @@ requests, whatever the order in which calls end (protocol.md#connections).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from reed.errors import CallError
+from reed.loop.stream import Stream
 from reed.store.workers import Origin
 from reed.wire import frames
 from reed.wire.codes import Flag
@@ -77,6 +79,13 @@ class CallOrigin(Protocol):
 
     def send(self, *parts: Bytes) -> None: ...
     def close_when_sent(self) -> None: ...
+
+
+class FastOrigin(CallOrigin, Protocol):
+    """What a fast path needs of a connection."""
+
+    stream: Stream
+    calls: deque[Call]  # in flight, in the order of the requests
 
 
 class Call:
@@ -176,10 +185,17 @@ class FrameTap(Protocol):
     def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None: ...
 
 
+FastPath = Callable[[FastOrigin, memoryview], int]
+"""Handles the frames that the data begins with, if it can do so at once. It returns their size in bytes; 0: they go the
+usual way. It is called while nobody watches and the connection has nothing in flight, buffered or unsent."""
+
+
 class Dispatcher(Protocol):
+    @property
+    def fast_paths(self) -> Mapping[int, FastPath]:
+        """By the command of the first frame."""
+
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
-    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """See ResponseCache.lookup."""
 
 
 class RejectingDispatcher:
@@ -187,9 +203,7 @@ class RejectingDispatcher:
 
     def __init__(self, error: CallError) -> None:
         self._error = error
-
-    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
-        return [], 0
+        self.fast_paths: Mapping[int, FastPath] = {}
 
     def dispatch(self, call: Call, _payload: memoryview) -> None:
         call.fail(self._error)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from reed.config import Config
 from reed.core.call_queue import MAX_STATUS, Answered, CallQueue, PluginCall, status_error
-from reed.core.calls import Call, Caller, Dispatcher, FrameTap
+from reed.core.calls import Call, Caller, Dispatcher, FastPath, FrameTap
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
@@ -89,8 +89,9 @@ class PluginConnection:
             on_closed=lambda _, reason: endpoint.connection_closed(self, reason),
         )
 
-    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        return self._dispatcher.cached_responses(caller, data, room) if self.registered else ([], 0)
+    @property
+    def fast_paths(self) -> Mapping[int, FastPath]:
+        return self._dispatcher.fast_paths if self.registered else {}
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         if call.command_id == Command.PLUGIN_REGISTER:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from reed.core.calls import Call, Caller, Handler
-from reed.core.response_cache import ResponseCache
+from reed.core.calls import Call, FastPath, Handler
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
 from reed.wire.codes import Command
@@ -21,18 +20,15 @@ class Router:
     def __init__(
         self,
         handlers: Mapping[Command, Handler],
-        cache: ResponseCache,
+        fast_paths: Mapping[Command, FastPath],
         on_exception: Callable[[BaseException], None],
         log: PeerLog,
     ) -> None:
         self._handlers: dict[int, Handler] = {int(command): handle for command, handle in handlers.items()}
-        self._cache = cache
+        self.fast_paths: Mapping[int, FastPath] = {int(command): path for command, path in fast_paths.items()}
         self._on_exception = on_exception
         self._log = log
         self.denied = 0
-
-    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        return self._cache.lookup(caller.commands, data, room)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         command_id = call.command_id

@@ -83,11 +83,15 @@ class Stream:
             return 0
         try:
             return self._recv_into(into)
-        except (BlockingIOError, InterruptedError):
-            return -1
         except OSError as error:
-            self.close(error.strerror or str(error))
-            return 0
+            return self.not_received(error)
+
+    def not_received(self, error: OSError) -> int:
+        """What `receive` returns for it; an error of the socket closes the stream."""
+        if isinstance(error, (BlockingIOError, InterruptedError)):
+            return -1
+        self.close(error.strerror or str(error))
+        return 0
 
     def send(self, *parts: Part) -> None:
         if self.closing:
@@ -106,8 +110,9 @@ class Stream:
         if self._queue or self.closing:
             self.send(part)
             return
+        send = self._send  # Python calls a local variable faster than an attribute
         try:
-            sent = self._send(part)
+            sent = send(part)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:

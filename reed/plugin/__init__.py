@@ -10,14 +10,11 @@ Only a plugin's process and its tests import this.
 
 from __future__ import annotations
 
-from reed.plugin.batch import Batch, Pending
-from reed.plugin.core import Reed
+from reed.plugin.core import Reed, messages, signals
 from reed.plugin.failure import Error
 from reed.plugin.handlers import Answer, Plugin
-from reed.plugin.records import Lines, Page, Restored, Snippet
-from reed.plugin.schema import TreeNode
-from reed.plugin.search import SearchHit, SearchPage
-from reed.plugin.signals import messages, signals
+from reed.plugin.records import Lines, Page, Restored, SearchHit, SearchPage, Snippet, TreeNode
+from reed.plugin.writes import Batch, Pending
 
 __all__ = [
     "Answer",

@@ -1,17 +1,187 @@
-"""`reed`: the core's commands, the log, and the settings."""
+"""`reed`: the core's commands, the log, and the settings. Every method that asks the core raises Error."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from reed.plugin.batch import Batch
+from reed.plugin import writes
 from reed.plugin.failure import Error
-from reed.plugin.log import Log
-from reed.plugin.registry import Registry
-from reed.plugin.schema import Schema
-from reed.plugin.search import Search
-from reed.plugin.signals import messages, signals
-from reed.plugin.snippet import Snippets
+from reed.plugin.records import Lines, Page, Restored, SearchHit, SearchPage, Snippet, TreeNode
+from reed.plugin.services import ask, ask_json, encode
+from reed.plugin.writes import Batch, Json, written, written_id
+from reed.wire import strict_json
+
+_LINE = 64 * 1024 * 1024  # bytes of the longest line of an export
+
+
+class Snippets:
+    """`reed.snippet`. A `ref` is an id or a name. Error 404 for a snippet that does not exist."""
+
+    def get(self, ref: str) -> Snippet:
+        return Snippet.of(ask_json("snippet.get", encode([ref])))
+
+    def list(self, *, type: str = "", after: str = "", limit: int = 0) -> Page:
+        """In the order of their creation; `limit` is 100 by default, at most 1000."""
+        return _page(ask_json("snippet.list", encode({"type": type, "after": after, "limit": limit})))
+
+    def find(self, type: str, where: Mapping[str, Any], *, after: str = "", limit: int = 0) -> Page:
+        """As `list`, of the snippets of a type whose top-level fields have these values; None matches null."""
+        return _page(ask_json("snippet.find", encode([type, after, limit]), encode(dict(where))))
+
+    def each(self, *, type: str = "", where: Mapping[str, Any] | None = None, limit: int = 0) -> Iterator[Snippet]:
+        """All snippets of a type, or those whose fields equal `where`. Pages of `limit` are read when they are needed.
+
+        A snippet that is created meanwhile comes at the end, a deleted one does not come, a changed one comes as it is
+        when its page is read. Raises Error at once for `where` without `type`.
+        """
+        if where is not None and not type:
+            raise Error("snippet.each: `where` requires a `type`", status=400)
+        return self._each(type, where, limit)
+
+    def _each(self, type: str, where: Mapping[str, Any] | None, limit: int) -> Iterator[Snippet]:
+        after = ""
+        while True:
+            if where is None:
+                page = self.list(type=type, after=after, limit=limit)
+            else:
+                page = self.find(type, where, after=after, limit=limit)
+            yield from page.snippets
+            after = page.cursor
+            if not after:
+                return
+
+    def lines(self, *, type: str = "", after: str = "", limit: int = 0, only_ids: bool = False) -> Lines:
+        text = ask("snippet.lines", encode([type, after, limit, only_ids, _LINE])) or b""
+        head, _, lines = text.partition(b"\n")
+        page = strict_json.load_object(head)
+        return Lines(lines, page["ids"], page["cursor"], page["skipped"])
+
+    def create(self, type: str, name: str, content: Json) -> str:
+        """The id. `name` may be ""."""
+        return written_id(writes.create(type, name, content))
+
+    def update(self, ref: str, patch: Json, if_version: int = 0) -> str:
+        """The id. `patch` is a merge patch: None removes a field. Error 409 if the snippet has another version."""
+        return written_id(writes.update(ref, patch, if_version))
+
+    def rename(self, ref: str, name: str) -> str:
+        """The id. "" removes the name; Error 409 if it is in use."""
+        return written_id(writes.rename(ref, name))
+
+    def delete(self, ref: str, cascade: bool = False) -> str:
+        """The id. Error 409 for a bonded snippet without `cascade`."""
+        return written_id(writes.delete(ref, cascade))
+
+    def restore(
+        self, snippet: Snippet, *, accept_unfit: bool = False, overwrite: bool = False, dry_run: bool = False
+    ) -> Restored:
+        """Writes a snippet with its id, version and times, as `reed import` does."""
+        return Restored(*written(writes.restore(snippet, accept_unfit, overwrite, dry_run)))
+
+
+def _page(page: Mapping[str, Any]) -> Page:
+    return Page([Snippet.of(each) for each in page["snippets"]], page["cursor"])
+
+
+class Schema:
+    """`reed.schema`: bonds between snippets."""
+
+    def bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> str:
+        """The bond's id."""
+        return written_id(writes.bond(parent, child, weight, path))
+
+    def unbond(self, parent: str, child: str) -> bool:
+        """True."""
+        return bool(written(writes.unbond(parent, child))[0])
+
+    def tree(self, root: str = "", depth: int = 0) -> list[TreeNode]:
+        """The tree below a snippet, as a list of one; without a root, all roots. `depth` 0: everything."""
+        found = ask_json("schema.tree", encode([root, depth]))
+        return [TreeNode.of(each) for each in (found if isinstance(found, list) else [found])]
+
+
+class Registry:
+    """`reed.registry`: types of snippets."""
+
+    def define(self, name: str, definition: Json) -> bool:
+        """True for a new type, False for a redefined one."""
+        return bool(written(writes.define(name, definition))[0])
+
+    def delete(self, name: str) -> bool:
+        """True. Error 409 while the type has snippets."""
+        return bool(written(writes.delete_type(name))[0])
+
+    def get(self, name: str) -> dict[str, Any]:
+        """The definition."""
+        return dict(ask_json("registry.get", encode([name])))
+
+    def list(self) -> dict[str, dict[str, Any]]:
+        """All definitions by type name."""
+        return dict(ask_json("registry.list"))
+
+    def lines(self) -> tuple[bytes, int]:
+        """All types in the format of `reed export`, and their number."""
+        text = ask("registry.lines") or b""
+        return text, text.count(b"\n")
+
+
+class Search:
+    """`reed.search`: the search index."""
+
+    def query(self, text: str, *, type: str = "", limit: int = 0, offset: int = 0) -> SearchPage:
+        found = ask_json("search.query", encode([text, type, limit, offset]))
+        hits = [SearchHit(**{name: hit[name] for name in SearchHit._fields}) for hit in found["hits"]]
+        return SearchPage(found["total"], hits)
+
+    def index(self, ref: str = "") -> int:
+        """The number of snippets that were indexed; without a ref, all are."""
+        return int(ask_json("search.index", encode([ref])))
+
+
+class Log:
+    """`reed.log`: lines in the plugin's log and the core's, up to `limits.log_lines` a second.
+
+    With arguments, `message` is a format: `log.info("%s has %d words", name, words)`. A dict is written as JSON.
+    """
+
+    def debug(self, message: object, *arguments: object) -> None:
+        _write(b"debug", message, arguments)
+
+    def info(self, message: object, *arguments: object) -> None:
+        _write(b"info", message, arguments)
+
+    def warn(self, message: object, *arguments: object) -> None:
+        _write(b"warn", message, arguments)
+
+    def error(self, message: object, *arguments: object) -> None:
+        _write(b"error", message, arguments)
+
+
+def _write(level: bytes, message: object, arguments: tuple[object, ...]) -> None:
+    text = encode(message).decode() if isinstance(message, dict) else str(message)
+    ask("log", level, (text % arguments if arguments else text).encode("utf-8", "replace"))
+
+
+class signals:
+    """Numbers, by the names of ReedCMS's documents."""
+
+    READY = 0x01
+    BUSY = 0x02
+    SLEEPING = 0x04
+    ERROR = 0x05
+    SHUTDOWN_GRACEFUL = 0x10
+    RELOAD_CONFIG = 0x12
+    HEALTH_CHECK = 0x13
+    WAKE_UP = 0x15
+
+
+class messages:
+    KEYWORD_OPTIMIZED = 0x01
+    CONTENT_ANALYZED = 0x02
+    RESPONSE_ACK = 0xF0
+    RESPONSE_ERROR = 0xF1
+    RESPONSE_DATA = 0xF2
 
 
 class Reed:

@@ -1,4 +1,4 @@
-"""What the SDK returns for snippets."""
+"""What the SDK returns for snippets, trees and searches."""
 
 from __future__ import annotations
 
@@ -39,3 +39,30 @@ class Lines(NamedTuple):
 class Restored(NamedTuple):
     status: int  # 201 created, 204 overwritten, 200 unchanged
     warning: str  # or ""
+
+
+class TreeNode(NamedTuple):
+    id: str
+    type: str
+    name: str
+    weight: int
+    path: str
+    children: list[TreeNode]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> TreeNode:
+        children = [cls.of(each) for each in fields.get("children") or ()]
+        return cls(fields["id"], fields["type"], fields["name"], fields["weight"], fields["path"], children)
+
+
+class SearchHit(NamedTuple):
+    id: str
+    type: str
+    name: str
+    score: float
+    excerpt: str
+
+
+class SearchPage(NamedTuple):
+    total: int
+    hits: list[SearchHit]  # best first

@@ -51,22 +51,14 @@ def _files(root: str, below: str, entry: str, depth: int) -> Iterator[PackageFil
     for each in present:
         path = f"{below}/{each.name}" if below else each.name
         if each.is_dir(follow_symlinks=False):
-            if _is_left_out(each, is_crate=is_crate):
-                yield from _entry_within(root, path, entry)
+            is_build = os.path.isfile(os.path.join(each.path, _CACHE_TAG)) or (is_crate and each.name == "target")
+            if is_build or each.name in _LEFT_OUT:
+                if entry.startswith(f"{path}/") and os.path.isfile(os.path.join(root, entry)):
+                    yield _file(root, entry)
             else:
                 yield from _files(root, path, entry, depth + 1)
         elif not each.name.endswith(".pyc"):
             yield _file(root, path)
-
-
-def _is_left_out(folder: os.DirEntry[str], *, is_crate: bool) -> bool:
-    is_build = os.path.isfile(os.path.join(folder.path, _CACHE_TAG)) or (is_crate and folder.name == "target")
-    return is_build or folder.name in _LEFT_OUT
-
-
-def _entry_within(root: str, folder: str, entry: str) -> Iterator[PackageFile]:
-    if entry.startswith(f"{folder}/") and os.path.isfile(os.path.join(root, entry)):
-        yield _file(root, entry)
 
 
 def _file(root: str, path: str) -> PackageFile:

@@ -7,8 +7,10 @@ host <── services ─────────── limits.serve <── ree
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
+import posix
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,13 +24,14 @@ from reed.plugin.handlers import Spec, answer_of
 from reed.plugin.services import encode
 from reed.plugin_host.dispatcher import log
 from reed.plugin_host.runtime import JobOutcome, Service
-from reed.python.environment import BASIC, replace_environment
 from reed.python.limits import Limits, TimeLimit
 from reed.python.traces import Traces
 from reed.wire import strict_json
 
 _DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 _DONE = JobOutcome("done", ())
+_ENV_START, _ENV_END = 47, 48  # fields of /proc/self/stat after the name (proc(5): 50 and 51)
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 class PythonRuntime:
@@ -36,7 +39,7 @@ class PythonRuntime:
 
     def __init__(self) -> None:
         self.about = {"python": ".".join(map(str, sys.version_info[:3]))}
-        replace_environment(BASIC)
+        _replace_environment()
         self._limits = Limits()
         self._folder = ""
         self._traces = Traces("/")
@@ -164,6 +167,27 @@ class PythonRuntime:
             place = f"{frame.f_code.co_filename.removeprefix(self._folder + '/')}:{frame.f_lineno}"
             log(b"error", f"{place}: os._exit({status}) ends the plugin's process".encode())
         leave(status)
+
+
+def _replace_environment() -> None:
+    """Nothing of the core's, which may hold secrets, is left: not in os.environ and posix.environ, which are copies of
+    Python, and not in the block that the kernel wrote when the zygote was started (/proc/self/environ).
+    """
+    os.environ.clear()
+    posix.environ.clear()
+    _overwrite_initial_environment()
+    os.environ.update(_ENVIRONMENT)
+
+
+def _overwrite_initial_environment() -> None:
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return  # without /proc nobody can read it there either
+    start, end = int(fields[_ENV_START]), int(fields[_ENV_END])
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
 
 
 def _stream(fd: int) -> TextIO:

@@ -1,10 +1,16 @@
 """The process of one test file: `python -m reed.python.test_process`, with the spec on stdin (test_run).
 
 confined like the plugin ── main.py ── the test file ── for each test_*: empty core, settings of plugin.yaml, run
+
+`assert found == expected` in a test shows both values when it fails:
+
+    assert L == R       left = L; right = R; assert left == right, f"{left!r} == {right!r}"
+    assert X            assert X, "X"
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
@@ -19,13 +25,25 @@ from reed.plugin.testing import core
 from reed.plugin_host.fake_services import sdk_services
 from reed.plugin_host.launch_spec import CPU
 from reed.plugin_host.runtime import JobOutcome
-from reed.python.asserts import explained
 from reed.python.runtime import PythonRuntime
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Profile, rules_for
 
 _MEMORY = 256 * 1024 * 1024  # a test may use more than a call
 _DONE = JobOutcome("done", ())
+_LEFT, _RIGHT = "@left", "@right"  # names that no test can have
+_SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+    ast.Is: "is",
+    ast.IsNot: "is not",
+}
 
 
 class TestProcess:
@@ -69,7 +87,7 @@ class TestProcess:
 
     def _execute(self, path: str, source: bytes) -> JobOutcome:
         self._module.__file__ = path
-        exec(compile(explained(source, path), path, "exec", dont_inherit=True), self._module.__dict__)
+        exec(compile(_explained(source, path), path, "exec", dont_inherit=True), self._module.__dict__)
         return _DONE
 
     def run(self) -> None:
@@ -104,6 +122,38 @@ def _failure(outcome: JobOutcome) -> str:
             return f"{outcome.text(1)} ({outcome.results[0]})"
     calls = outcome.text(1).splitlines()[1:]
     return "\n".join([outcome.text(), *(calls if len(calls) > 1 else [])])
+
+
+def _explained(source: bytes, path: str) -> ast.Module:
+    """Raises SyntaxError."""
+    tree = _Asserts().visit(ast.parse(source, path))
+    return ast.fix_missing_locations(tree)  # type: ignore[no-any-return]
+
+
+class _Asserts(ast.NodeTransformer):
+    def visit_Assert(self, node: ast.Assert) -> ast.AST | list[ast.AST]:
+        if node.msg is not None:
+            return node
+        if not isinstance(node.test, ast.Compare) or len(node.test.ops) != 1:
+            node.msg = ast.Constant(f"it does not hold: {ast.unparse(node.test)}")
+            return node
+        operator = node.test.ops[0]
+        message = ast.JoinedStr([_repr(_LEFT), ast.Constant(f" {_SIGNS[type(operator)]} "), _repr(_RIGHT)])
+        sides = [_set(_LEFT, node.test.left), _set(_RIGHT, node.test.comparators[0])]
+        test = ast.Compare(_get(_LEFT), [operator], [_get(_RIGHT)])
+        return [ast.copy_location(each, node) for each in (*sides, ast.Assert(test, message))]
+
+
+def _get(name: str) -> ast.expr:
+    return ast.Name(name, ast.Load())
+
+
+def _set(name: str, value: ast.expr) -> ast.stmt:
+    return ast.Assign([ast.Name(name, ast.Store())], value)
+
+
+def _repr(name: str) -> ast.expr:
+    return ast.FormattedValue(_get(name), ord("r"))
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ Plugins = Mapping[Folder, Iterable[str]] | Iterable[Folder]
 def define_and_create(client: Client, types: Types, content: Content) -> None:
     """Define the types, then create the snippets in order. Raises CallError, with the place as a note."""
     for name, definition in types.items():
-        with _Place(f"types[{name!r}]"):
+        with _place(f"types[{name!r}]"):
             client.registry_define(name, definition)
     for number, each in enumerate(content):
-        with _Place(f"content[{number}]"):
+        with _place(f"content[{number}]"):
             _create(client, each)
 
 
@@ -67,13 +68,10 @@ def _create(client: Client, given: Mapping[str, Any]) -> None:
         client.schema_bond(given["parent"], snippet_id)
 
 
-class _Place:
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, ReedError):
-            error.add_note(f"reed.testing: {self._text}")
+@contextmanager
+def _place(text: str) -> Iterator[None]:
+    try:
+        yield
+    except ReedError as error:
+        error.add_note(f"reed.testing: {text}")
+        raise

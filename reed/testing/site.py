@@ -81,7 +81,8 @@ class Core:
         self.plugins = self.folder / "plugins"
         self.plugin_dirs = [self.plugins]
         self.log = self.folder / "core.log"
-        self.environ = _environ()
+        own = {name: value for name, value in os.environ.items() if not name.startswith("REED_")}
+        self.environ = importing_reed(own)
         self.process: CoreProcess | None = None
         self._clients: list[Client] = []
         self._types = types or {}
@@ -176,7 +177,3 @@ class Core:
         if error is None:
             raise failure
         error.add_note(str(failure))
-
-
-def _environ() -> dict[str, str]:
-    return importing_reed({name: value for name, value in os.environ.items() if not name.startswith("REED_")})

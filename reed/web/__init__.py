@@ -15,8 +15,8 @@
     history      figures of the last minutes, and charts of them
     log_tail     the end of a log, and what is added to it
     watching     monitor.sock, filtered and decoded
-    forms        a form from a JSON Schema and back;  form_schema: its controls;  form_errors: errors at fields;
-                 form_page: what the pages with such a form share
+    forms        a form from a JSON Schema and back;  form_schema: its controls;  form_page: what the pages with such a
+                 form share, such as errors at fields
     differences  two versions of a content, value by value, and merge patches
     definitions  the types of content, for people who may read them or not
     arrangement  moves of bonds in a tree

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from enum import StrEnum
 
-from reed.wire.exact_json import ABSENT, Json, Number, dumps, size, steps
+from reed.wire.exact_json import ABSENT, Json, Number, dumps, steps
 
 MAX_ITEMS_SHOWN = 200  # values of an array or object with a control of their own; a larger one is edited as JSON
 MAX_KEYS_SHOWN = 300  # of the content itself
@@ -117,7 +117,8 @@ def kind_of(schema: Schema, value: Json, name: str = "") -> Kind:
         return Kind.JSON if isinstance(value, (dict, list)) else Kind.ENUM
     kind = _kind_by_type(schema)
     if kind is None:
-        return kind_of(schema_of(value), value, name) if _is_open(schema) and schema_of(value) else Kind.JSON
+        is_open = "type" not in schema and not any(word in schema for word in _COMBINED)
+        return kind_of(schema_of(value), value, name) if is_open and schema_of(value) else Kind.JSON
     if value is not ABSENT and not _fits(kind, value):
         return Kind.JSON
     return _text_kind(schema, value, name) if kind == Kind.TEXT else kind
@@ -145,11 +146,6 @@ def schema_of(value: Json) -> Schema:
         kinds = [schema_of(item) for item in value[:MAX_ITEMS_SHOWN]]
         return {"type": "array", "items": kinds[0] if kinds and all(each == kinds[0] for each in kinds) else {}}
     return {}
-
-
-def is_shown_whole(value: Json) -> bool:
-    """Is the object or array small enough for a control for each of its values?"""
-    return size(value) <= MAX_ITEMS_SHOWN
 
 
 def properties_of(schema: Schema, value: Json) -> dict[str, Json]:
@@ -204,10 +200,6 @@ def _kind_by_type(schema: Schema) -> Kind | None:
     if len(named) == 1 and isinstance(named[0], str):
         return _KINDS.get(named[0])
     return Kind.OBJECT if types is None and isinstance(schema.get("properties"), dict) else None
-
-
-def _is_open(schema: Schema) -> bool:
-    return "type" not in schema and not any(word in schema for word in _COMBINED)
 
 
 def _fits(kind: Kind, value: Json) -> bool:

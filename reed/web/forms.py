@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reed.errors import Malformed
 from reed.web import form_schema
 from reed.web.form_schema import Kind, Schema, Schemas
-from reed.wire.exact_json import ABSENT, Json, Number, dumps, join, loads
+from reed.wire.exact_json import ABSENT, Json, Number, dumps, join, loads, size
 
 ORIGIN = "origin:"
 MAX_NEW_ITEMS = 1000  # of an array, in one submission
@@ -69,6 +70,18 @@ def content_of(field: Field) -> tuple[Json, Problems]:
     return {} if value is ABSENT else value, problems
 
 
+class _Place(NamedTuple):
+    """Where a value is in the form, and what it was in the content."""
+
+    pointer: str = ""
+    name: str = ""
+    base: Json = ABSENT  # the value in the content
+    initial: Json = ABSENT  # the value that the control shows at first
+    depth: int = 0  # levels of objects that the content lacks
+    is_required: bool = False
+    origin: str | None = None  # of an item
+
+
 @dataclass(slots=True)
 class _Builder:
     schemas: Schemas
@@ -80,97 +93,66 @@ class _Builder:
         many = isinstance(content, dict) and len(content) > form_schema.MAX_KEYS_SHOWN
         fits = content is ABSENT or isinstance(content, dict)
         initial = content if content is not ABSENT else schema.get("default", ABSENT)
-        kind = Kind.JSON if many or not fits else Kind.OBJECT
-        return self._field(schema, kind, "", "", content, initial)
+        return self._field(
+            schema, Kind.JSON if many or not fits else Kind.OBJECT, _Place(base=content, initial=initial)
+        )
 
-    def _member(self, name: str, schema: Json, above: tuple[str, Json, Json], depth: int, required: bool) -> Field:
-        pointer, base, initial = above
-        here = _member(base, name)
-        start = _member(initial, name)
-        return self._child(schema, join(pointer, name), name, here, start, depth, required=required)
-
-    def _child(
-        self,
-        schema: Json,
-        pointer: str,
-        name: str,
-        base: Json,
-        initial: Json,
-        depth: int,
-        *,
-        required: bool = False,
-        origin: str | None = None,
-    ) -> Field:
+    def _child(self, schema: Json, place: _Place) -> Field:
         resolved = self.schemas.resolved(schema)
-        if initial is ABSENT and self.is_new:
-            initial = resolved.get("default", ABSENT)
-        kind = form_schema.kind_of(resolved, initial, "" if origin is not None else name)
+        if place.initial is ABSENT and self.is_new:
+            place = place._replace(initial=resolved.get("default", ABSENT))
+        kind = form_schema.kind_of(resolved, place.initial, place.name if place.origin is None else "")
         if kind in {Kind.OBJECT, Kind.ARRAY}:
-            too_deep = initial is ABSENT and depth >= _MAX_ABSENT_DEPTH
-            if too_deep or (initial is not ABSENT and not form_schema.is_shown_whole(initial)):
+            is_absent = place.initial is ABSENT
+            if place.depth >= _MAX_ABSENT_DEPTH if is_absent else size(place.initial) > form_schema.MAX_ITEMS_SHOWN:
                 kind = Kind.JSON
-        return self._field(resolved, kind, pointer, name, base, initial, depth, required=required, origin=origin)
+        return self._field(resolved, kind, place)
 
-    def _field(
-        self,
-        schema: Schema,
-        kind: Kind,
-        pointer: str,
-        name: str,
-        base: Json,
-        initial: Json,
-        depth: int = 0,
-        *,
-        required: bool = False,
-        origin: str | None = None,
-    ) -> Field:
-        is_item = origin is not None
+    def _field(self, schema: Schema, kind: Kind, place: _Place) -> Field:
         fields: tuple[Field, ...] = ()
         if kind == Kind.OBJECT:
-            fields = tuple(self._members(schema, pointer, base, initial, depth))
+            fields = tuple(self._members(schema, place))
         elif kind == Kind.ARRAY:
-            fields = tuple(self._items(schema, pointer, base, initial, depth))
+            fields = tuple(self._items(schema, place))
         title, description = schema.get("title"), schema.get("description")
-        text = _text(kind, initial)
-        if self.submitted is not None:
-            text = self.submitted.get(pointer, text)
+        text = _text(kind, place.initial)
         return Field(
-            pointer=pointer,
+            pointer=place.pointer,
             kind=kind,
-            key=name,
-            label=title if isinstance(title, str) and title else name or "(empty name)",
+            key=place.name,
+            label=title if isinstance(title, str) and title else place.name or "(empty name)",
             description=description if isinstance(description, str) else "",
             rules=() if kind in {Kind.OBJECT, Kind.ARRAY, Kind.ENUM} else tuple(form_schema.rules_of(schema)),
-            is_required=required,
-            is_item=is_item,
-            base=base,
-            text=text,
-            origin=origin or "",
-            options=_options(schema, kind, base, required),
+            is_required=place.is_required,
+            is_item=place.origin is not None,
+            base=place.base,
+            text=text if self.submitted is None else self.submitted.get(place.pointer, text),
+            origin=place.origin or "",
+            options=_options(schema, kind, place.base, place.is_required),
             fields=fields,
         )
 
-    def _members(self, schema: Schema, pointer: str, base: Json, initial: Json, depth: int) -> Iterator[Field]:
+    def _members(self, schema: Schema, above: _Place) -> Iterator[Field]:
         required = set(form_schema.required_of(schema))
-        deeper = depth + 1 if initial is ABSENT else 0
-        for name, child in form_schema.properties_of(schema, initial).items():
-            yield self._member(name, child, (pointer, base, initial), deeper, name in required)
+        depth = above.depth + 1 if above.initial is ABSENT else 0
+        for name, child in form_schema.properties_of(schema, above.initial).items():
+            base, initial = _member(above.base, name), _member(above.initial, name)
+            yield self._child(child, _Place(join(above.pointer, name), name, base, initial, depth, name in required))
 
-    def _items(self, schema: Schema, pointer: str, base: Json, initial: Json, depth: int) -> Iterator[Field]:
-        start = initial if isinstance(initial, list) else []
+    def _items(self, schema: Schema, above: _Place) -> Iterator[Field]:
+        initials = above.initial if isinstance(above.initial, list) else []
         items = schema.get("items")
         if not isinstance(items, dict) or "prefixItems" in schema:
-            items = form_schema.schema_of(start).get("items", {})
-        origins = self._origins(pointer)
+            items = form_schema.schema_of(initials).get("items", {})
+        origins = self._origins(above.pointer)
         if origins is None:
-            origins = [str(number) if base is not ABSENT else "" for number in range(len(start))]
-            starts = start
+            origins = [str(number) if above.base is not ABSENT else "" for number in range(len(initials))]
         else:
-            starts = [_item(base, origin) for origin in origins]
-        for number, origin in enumerate(origins):
-            here = _item(base, origin)
-            child = join(pointer, number)
-            yield self._child(items, child, str(number), here, starts[number], depth + 1, origin=origin)
+            initials = [_item(above.base, origin) for origin in origins]
+        for number, (origin, initial) in enumerate(zip(origins, initials, strict=True)):
+            pointer, base = join(above.pointer, number), _item(above.base, origin)
+            place = _Place(pointer, str(number), base, initial, above.depth + 1, origin=origin)
+            yield self._child(items, place)
 
     def _origins(self, pointer: str) -> list[str] | None:
         """The origins of the items that were submitted."""
@@ -297,7 +279,8 @@ def rearranged(submitted: Submitted, action: str) -> tuple[dict[str, str], str]:
 
 
 def _reordered(submitted: Submitted, array: str, order: list[int | None]) -> dict[str, str]:
-    found = {name: value for name, value in submitted.items() if not _below(name, array)}
+    below = f"{array}/"
+    found = {name: value for name, value in submitted.items() if not name.removeprefix(ORIGIN).startswith(below)}
     for number, old in enumerate(order):
         if old is None:
             found[ORIGIN + join(array, number)] = ""
@@ -308,7 +291,3 @@ def _reordered(submitted: Submitted, array: str, order: list[int | None]) -> dic
             if path == before or path.startswith(before + "/"):
                 found[prefix + after + path.removeprefix(before)] = value
     return found
-
-
-def _below(name: str, array: str) -> bool:
-    return name.removeprefix(ORIGIN).startswith(array + "/")

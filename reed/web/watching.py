@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from reed.errors import CoreNotRunning, Malformed, ReedError
+from reed.figures import time_of_day
 from reed.runtime_paths import Address
 from reed.text import safe
 from reed.wire.decode import Decoded, decode, learn_actions, one_line
@@ -25,17 +26,8 @@ _CHUNK = 256 * 1024
 
 
 class Filter(NamedTuple):
-    """`peer` is "" or the whole name; `text` is part of the peer or of the name of a command or action."""
-
-    peer: str = ""
-    text: str = ""
-
-    def matches_peer(self, peer: str) -> bool:
-        return self.peer in ("", peer)
-
-    def matches_text(self, peer: str, what: str) -> bool:
-        wanted = self.text.lower()
-        return wanted in what.lower() or wanted in peer.lower()
+    peer: str = ""  # "" or the whole name
+    text: str = ""  # part of the peer, or of the name of a command or action
 
 
 class Watch:
@@ -95,9 +87,8 @@ class Watch:
 
     def describe(self, frame: Monitored) -> dict[str, str]:
         decoded = decode(frame, self._actions)
-        at = time.strftime("%H:%M:%S", time.localtime(frame.timestamp // 1_000_000))
         return {
-            "at": f"{at}.{frame.timestamp % 1_000_000:06d}",
+            "at": time_of_day(frame.timestamp),
             "peer": safe(f"{frame.peer}#{frame.connection}"),
             "way": "to core" if frame.direction == IN else "from core",
             "kind": decoded.kind,
@@ -117,10 +108,10 @@ class Watch:
     def _decoded(self, frame: Monitored) -> Decoded | None:
         """None if the filter does not match."""
         learn_actions(self._actions, frame)
-        if not self._filter.matches_peer(frame.peer):
+        if self._filter.peer not in ("", frame.peer):
             return None
-        decoded = decode(frame, self._actions)
-        return decoded if self._filter.matches_text(frame.peer, decoded.what) else None
+        decoded, wanted = decode(frame, self._actions), self._filter.text.lower()
+        return decoded if wanted in decoded.what.lower() or wanted in frame.peer.lower() else None
 
     async def _receive(self) -> list[tuple[Monitored, bytes]]:
         """What has arrived. A StreamReader, since data is not lost when waiting for it is cancelled."""

@@ -54,10 +54,11 @@ def is_response(flags: int) -> bool:
 
 
 class ReceiveBuffer:
-    __slots__ = ("_at", "_end", "_own", "_view", "command_id", "max_payload")
+    __slots__ = ("_at", "_end", "_own", "_view", "command_id", "is_empty", "max_payload")
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self.max_payload = max_payload
+        self.is_empty = True  # no frame is unfinished (`keep`)
         self.command_id = 0  # of the last header, for the response to a bad one
         self._own: bytearray | mmap | None = None  # never reused, since payloads may be views of it
         self._view = _EMPTY
@@ -124,6 +125,7 @@ class ReceiveBuffer:
         if self._own is not None and self._at == 0:
             return  # no frame was returned
         rest = self._view[self._at : self._end]
+        self.is_empty = not rest
         self._own = _copy(rest) if rest else None
         self._view = _EMPTY if self._own is None else memoryview(self._own)[: len(rest)]
         self._at = 0
@@ -131,6 +133,7 @@ class ReceiveBuffer:
 
     def clear(self) -> None:
         self._own, self._view = None, _EMPTY
+        self.is_empty = True
         self._at = self._end = 0
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reed.cli.file_watch import FileWatch
+from reed.cli.author.dev import FileWatch
 
 
 def test_files_that_are_added_changed_and_removed(tmp_path: Path) -> None:

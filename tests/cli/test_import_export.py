@@ -12,8 +12,8 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reed.cli.import_update import merge_patch
-from reed.cli.plain_lines import infer
+from reed.cli.importing.existing import merge_patch
+from reed.cli.importing.plain import infer
 from reed.client import Client
 from reed.errors import Malformed
 from reed.wire import jsonl

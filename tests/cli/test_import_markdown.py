@@ -274,8 +274,8 @@ def test_without_the_packages_the_command_names_what_to_install(on_site, docs, m
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *rest, **named)
 
-    monkeypatch.delitem(sys.modules, "reed.cli.import_markdown", raising=False)
-    monkeypatch.delitem(sys.modules, "reed.cli.markdown_pages", raising=False)
+    monkeypatch.delitem(sys.modules, "reed.cli.importing.markdown", raising=False)
+    monkeypatch.delitem(sys.modules, "reed.cli.importing.markdown_pages", raising=False)
     monkeypatch.setattr(builtins, "__import__", missing)
     ran = on_site("import", docs(DOCS), "--markdown")
     assert ran.code == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reed.cli.log_lines import follow, tail
+from reed.cli.logs import follow, tail
 
 from .conftest import ENVIRON
 

@@ -20,6 +20,12 @@ TRY = Subcommand(
 MANY = Subcommand(lambda args, output: 0, "WORD…", "Try")
 
 
+@pytest.mark.parametrize("noun", COMMANDS)
+def test_every_subcommand_has_a_function(noun):
+    for name, subcommand in subcommands(noun).items():
+        assert callable(subcommand.run), name
+
+
 def test_positionals_and_options_in_any_order():
     args = parse("try", TRY, ["--weight", "-3", "home", "--tag=a=b", "-a", "bread", "--tag", "c"])
     assert (args.arg("PARENT"), args.arg("CHILD")) == ("home", "bread")

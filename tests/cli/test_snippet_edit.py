@@ -11,8 +11,7 @@ import sys
 
 import pytest
 
-from reed.cli.json_places import with_lines
-from reed.cli.snippet_edit import changes
+from reed.cli.snippet_edit import changes, with_lines
 from reed.errors import Invalid
 from reed.wire.exact_json import dumps, load_object
 

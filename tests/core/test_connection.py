@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from reed.config import Limits as SiteLimits
-from reed.core.calls import Call, Caller
+from reed.core.calls import Call, Caller, FastOrigin, FastPath
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection, ConnectionState
 from reed.core.quotas import Quotas
@@ -84,12 +84,17 @@ class Core:
     def dispatch(self, call: Call, payload: memoryview) -> None:
         self.calls.append((call, bytes(payload)))
 
-    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+    @property
+    def fast_paths(self) -> dict[int, FastPath]:
+        return {GET: self._take}
+
+    def _take(self, origin: FastOrigin, data: memoryview) -> int:
         """Requests of 13 bytes only."""
-        found: list[bytes] = []
-        while room > sum(map(len, found)) and (answer := self.cached.get(bytes(data[13 * len(found) :][:13]))):
-            found.append(answer)
-        return found, 13 * len(found)
+        taken = 0
+        while not origin.stream.queued and (answer := self.cached.get(bytes(data[taken : taken + 13]))):
+            origin.stream.send_now(answer)
+            taken += 13
+        return taken
 
     def turns(self, count: int = 20) -> None:
         for _ in range(count):

@@ -78,7 +78,7 @@ class Core:
         self.origin = CallOrigin(self.quotas)
         checks = JsonChecks(InlineWorkers(HANDLERS), DEADLINES.job)
         table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None, checks, None)
-        self._router = Router(table, None, self.bugs.append, log)
+        self._router = Router(table, {}, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:
         self.origin.newest = call = Call(self.origin, int(Command.PLUGIN_SEND), flags)

@@ -283,3 +283,43 @@ def test_the_wait_for_the_disk_is_measured_apart(clock, bugs):
     assert loop.times.longest == pytest.approx(0.1)
     assert loop.times.disk_longest == pytest.approx(0.4)
     loop.close()
+
+
+def test_a_callback_with_much_to_read_leaves_most_of_the_budget_to_the_others(loop, clock):
+    """Twenty that could read for ever, and one that comes last: it is called in the first turn."""
+    pairs = [socket.socketpair() for _ in range(21)]
+    served: list[int] = []
+
+    def read(number: int) -> None:
+        served.append(number)
+        while not loop.over_budget():
+            clock.time += 0.00001
+
+    for number, (a, b) in enumerate(pairs):
+        b.send(b"x")
+        loop.watch(a.fileno(), lambda number=number: read(number))
+    loop.call_soon(lambda: read(99))
+    loop.turn(0)
+    assert len(set(served)) > 10
+    loop.turn(0)
+    assert set(served) == {*range(21), 99}
+    for pair in pairs:
+        for sock in pair:
+            sock.close()
+
+
+def test_many_timers_that_are_due_together_take_several_turns(loop, clock):
+    fired: list[int] = []
+
+    def fire(number: int) -> None:
+        fired.append(number)
+        clock.time += 0.0006
+
+    for number in range(10):
+        loop.call_later(1 + number / 100, lambda number=number: fire(number))
+    clock.time += 2.0
+    loop.turn()  # does not wait
+    assert fired == [0, 1]
+    while len(fired) < 10:
+        loop.turn()
+    assert fired == list(range(10))

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reed.cli.output_check import difference
+from reed.cli.author.answers import difference
 from reed.system_calls import pidfd_open
 
 GOOD = """

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reed.store.types import compile_type
-from reed.web.form_errors import placed
+from reed.web.form_page import placed
 from reed.web.form_schema import Kind
 from reed.web.forms import ORIGIN, Field, content_of, form, rearranged
 from reed.wire.exact_json import ABSENT, Number, dumps, loads

@@ -50,6 +50,7 @@ class Pool:
                 [sys.executable, "-c", code],
                 pass_fds=[sock.fileno()],
                 env={**os.environ, "PYTHONPATH": paths},
+                start_new_session=True,  # as the zygote does
                 stderr=subprocess.DEVNULL,
             )
         )
@@ -265,6 +266,22 @@ def test_a_worker_runs_at_a_lower_priority(pools):
     pool.submit("who", "whoami")
     _, priority = pool.run(1)["who"]
     assert priority == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
+
+
+def test_so_does_its_session_on_kernels_that_group_processes_by_session(pools):
+    if not Path("/proc/self/autogroup").exists():
+        pytest.skip("this kernel has no autogrouping")
+    pool = pools()
+    count = 0
+
+    def is_lower() -> bool:  # a user other than root may have to try again
+        nonlocal count
+        count += 1
+        pool.submit(f"{count}", "whoami")
+        pid, _ = pool.run(count)[f"{count}"]
+        return Path(f"/proc/{pid}/autogroup").read_text().endswith(" nice 5\n")
+
+    pool.run_until(is_lower)
 
 
 def test_a_worker_that_never_becomes_ready_fails_its_jobs_once_and_is_tried_again_for_the_next(pools):

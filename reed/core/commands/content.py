@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.core.calls import Call, Handler
-from reed.core.filters import Filters, WriteQueue
+from reed.core.filters import Filters
 from reed.core.response_cache import ResponseCache
 from reed.core.watchers import Watchers
+from reed.core.write_queue import WriteQueue
 from reed.errors import CallError
 from reed.store import base
 from reed.store.base import HitPage, RecordPage, Restored, Store

@@ -8,10 +8,9 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import Malformed, ReedError
-from reed.web import form_errors
 from reed.web.context import context_of, field_of, form_of, ref_of, status_of
 from reed.web.definitions import definition_of, type_names
-from reed.web.form_page import filled, json_problem, values_of
+from reed.web.form_page import filled, json_problem, placed, values_of
 from reed.web.forms import Field, Problems, content_of, form
 from reed.wire.exact_json import ABSENT, dumps, loads
 from reed.wire.identifiers import is_semantic_name
@@ -78,7 +77,7 @@ def name_problems(name: str) -> Problems:
 def _placed(shown: Field, error: ReedError) -> Problems:
     if error.message.startswith(_NAME_IN_USE):
         return {"name": [str(error)]}
-    return form_errors.placed(shown, str(error))
+    return placed(shown, str(error))
 
 
 async def _form(request: Request, snippet_type: str) -> Field:

@@ -20,12 +20,11 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import CallError, Conflict, Malformed, NotFound, ReedError
-from reed.web import form_errors
 from reed.web.arrangement import Place, bonds_of
 from reed.web.context import Form, context_of, field_of, form_of, ref_of, status_of
 from reed.web.definitions import definition_of
 from reed.web.differences import patch
-from reed.web.form_page import filled, json_problem, values_of
+from reed.web.form_page import filled, json_problem, placed, values_of
 from reed.web.form_schema import Kind
 from reed.web.forms import Field, Problems, form
 from reed.web.pages import conflict
@@ -44,11 +43,7 @@ class Draft(NamedTuple):
     version: int
 
 
-async def show(request: Request) -> Response:
-    return await _show(request)
-
-
-async def _show(request: Request, problems: Problems | None = None, status: int = 200) -> Response:
+async def show(request: Request, problems: Problems | None = None, status: int = 200) -> Response:
     """The page of the snippet as it is."""
     record = await _record(request)
     if len(record.content) > MAX_EDITED:
@@ -72,7 +67,7 @@ async def save_form(request: Request) -> Response:
         return await _page(request, draft, "form", shown=shown_form, problems=problems, status=422)
 
     async def refused(error: ReedError) -> Response:
-        found = form_errors.placed(shown_form, str(error))
+        found = placed(shown_form, str(error))
         lost = content if isinstance(error, NotFound) else None
         return await _page(request, draft, "form", shown=shown_form, problems=found, status=status_of(error), lost=lost)
 
@@ -84,7 +79,7 @@ async def save_json(request: Request) -> Response:
     text = field_of(request, "content")
 
     async def refused(error: ReedError) -> Response:
-        found = form_errors.placed(form({}, draft.base), str(error)) if not isinstance(error, Malformed) else {}
+        found = placed(form({}, draft.base), str(error)) if not isinstance(error, Malformed) else {}
         found = found or json_problem(error)
         return await _page(request, draft, "json", text=text, problems=found, status=status_of(error))
 
@@ -178,7 +173,7 @@ async def rename(request: Request) -> Response:
     try:
         await web.ask(request, Client.snippet_rename, snippet_id, name)
     except CallError as error:
-        return await _show(request, problems={"name": [str(error)]}, status=status_of(error))
+        return await show(request, problems={"name": [str(error)]}, status=status_of(error))
     return web.redirect(request, f"/content/snippets/{snippet_id}", f"renamed to {name}" if name else "name removed")
 
 
