@@ -48,27 +48,7 @@ class RowCount:
 
 
 class Transaction:
-    __slots__ = (
-        "_bytes",
-        "_callers",
-        "_has_waited",
-        "_is_file_lost",
-        "_is_synced",
-        "_next_full_check",
-        "_on_due",
-        "_parts",
-        "_unsettled",
-        "before_commit",
-        "commits",
-        "database",
-        "fsync_seconds",
-        "is_open",
-        "on_end",
-        "writer",
-    )
-
     def __init__(self, database: Database, on_due: Callable[[], None]) -> None:
-        """`on_due` is called when a transaction is opened."""
         self.database = database
         self.writer = database.writer
         self.is_open = False
@@ -76,7 +56,7 @@ class Transaction:
         self.fsync_seconds = 0.0  # spent by COMMITs and checkpoints waiting for the disk
         self.on_end: list[Callable[[CallError | None], None]] = []  # called with the error, or None after a COMMIT
         self.before_commit: Callable[[], None] = lambda: None  # writes what belongs to the whole transaction
-        self._on_due = on_due
+        self.wake = on_due  # requests `commit` and `work` for this turn; so does opening a transaction
         self._parts: list[Part] = []
         self._unsettled: list[Part] = []  # failed to read the file again after a ROLLBACK
         self._callers: list[_Caller] = []
@@ -103,7 +83,7 @@ class Transaction:
         if self._bytes < LARGE or self._has_waited:
             return True
         self._has_waited = True
-        self._on_due()
+        self.wake()
         return False
 
     def begin_unsynced(self) -> None:
@@ -117,15 +97,11 @@ class Transaction:
             self._unsettled.pop()
         self.writer.execute("BEGIN IMMEDIATE")
         self.is_open = True
-        self._on_due()
+        self.wake()
 
     def reply_at_end(self, done: Done[T], value: T, failed: Failed) -> None:
         """Call `done(value)` after the COMMIT, or `failed(error)`."""
         self._callers.append((done, value, failed))
-
-    def wake(self) -> None:
-        """Request `commit` and `work` for this turn."""
-        self._on_due()
 
     def commit(self) -> None:
         """COMMIT, if a transaction is open; a failure goes to the callers."""
