@@ -48,6 +48,7 @@ from reed.wire.plugins import PluginRegister
 from reed.wire.requests import SignalMessage
 
 _READY = State.READY
+_SIGNALS = frozenset(Signal)
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
 _MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
@@ -216,7 +217,7 @@ class PluginEndpoint:
             raise Malformed(f"a signal of {message.plugin_name!r} on the socket of {self.name}")
         if not connection.registered:
             raise Malformed("a signal before PLUGIN_REGISTER")
-        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
+        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in _SIGNALS:
             raise Malformed(f"plugins cannot send signal 0x{message.signal_type:02X}")
         self._context.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 

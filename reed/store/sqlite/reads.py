@@ -119,17 +119,13 @@ class Reads(Parts):
         failed: Failed,
         origin: Origin = THE_STORE,
     ) -> None:
-        from reed.store.query import hit_limit, parse  # its patterns take some ms to compile: not at the start
-
-        limit = hit_limit(limit, offset)
         if type_name:
             self._types.committed.get(type_name)
-        terms = [tuple(term) for term in parse(query)]
         columns = sorted(self._types.committed.columns())
 
         def begin(_error: CallError | None) -> None:
             # If the index cannot be written (a full disk), search what is indexed.
-            arguments = (tuple(self._database.source), terms, type_name, columns, limit, offset)
+            arguments = (tuple(self._database.source), query, type_name, columns, limit, offset)
             deadline = self._deadlines.search
             self._workers.submit("search", arguments, found, failed, origin=origin, deadline=deadline)
 
