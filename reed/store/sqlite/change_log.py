@@ -31,6 +31,21 @@ _AFTER = "SELECT last, lines FROM changes WHERE last > ? ORDER BY last"
 
 
 class ChangeLog:
+    __slots__ = (
+        "_added",
+        "_epoch",
+        "_last",
+        "_max_changes",
+        "_next_trim",
+        "_on_changes",
+        "_reader",
+        "_recent",
+        "_trimmed",
+        "_writer",
+        "_written",
+        "has_news",
+    )
+
     def __init__(self, transaction: Transaction, max_changes: int) -> None:
         self.has_news = False  # lines were committed, and somebody follows
         self._writer = transaction.writer

@@ -48,6 +48,25 @@ class RowCount:
 
 
 class Transaction:
+    __slots__ = (
+        "_bytes",
+        "_callers",
+        "_has_waited",
+        "_is_file_lost",
+        "_is_synced",
+        "_next_full_check",
+        "_parts",
+        "_unsettled",
+        "before_commit",
+        "commits",
+        "database",
+        "fsync_seconds",
+        "is_open",
+        "on_end",
+        "wake",
+        "writer",
+    )
+
     def __init__(self, database: Database, on_due: Callable[[], None]) -> None:
         self.database = database
         self.writer = database.writer
