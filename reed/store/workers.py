@@ -71,15 +71,15 @@ class OrderedJobs:
     def __init__(self, workers: Workers, deadline: Deadline) -> None:
         self._workers = workers
         self._deadline = deadline
-        self._away: dict[Origin, deque[Callable[[], None]]] = {}  # what waits for the job of an origin
+        self.away: dict[Origin, deque[Callable[[], None]]] = {}  # what waits for the job of an origin
 
     @property
     def is_idle(self) -> bool:
-        return not self._away
+        return not self.away
 
     def when_back(self, done: Callable[[], None]) -> None:
         """Call it when the jobs that are away now, and the operations that wait for them, have been carried on with."""
-        left = len(self._away)
+        left = len(self.away)
 
         def back() -> None:
             nonlocal left
@@ -87,18 +87,18 @@ class OrderedJobs:
             if not left:
                 done()
 
-        for waiting in self._away.values():
+        for waiting in self.away.values():
             waiting.append(back)
         if not left:
             done()
 
     def has_away(self, origin: Origin) -> bool:
-        return bool(self._away) and origin in self._away
+        return bool(self.away) and origin in self.away
 
     def in_order(self, origin: Origin, begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
         """Begin an operation: now, or when the jobs of this origin before it are back."""
-        if self._away and origin in self._away:
-            self._away[origin].append(partial(run, begin, failed))
+        if self.away and origin in self.away:
+            self.away[origin].append(partial(run, begin, failed))
         else:
             begin()
 
@@ -124,10 +124,10 @@ class OrderedJobs:
     def leave(self, origin: Origin, failed: Callable[[CallError], None]) -> Callable[[Callable[[], None]], None]:
         """An operation that was begun `in_order` is away until the returned function is called: that runs its argument,
         then what has waited, until another one is away."""
-        self._away.setdefault(origin, deque())
+        self.away.setdefault(origin, deque())
 
         def back(callback: Callable[[], None]) -> None:
-            waiting = self._away.pop(origin)
+            waiting = self.away.pop(origin)
             try:
                 run(callback, failed)
             finally:
@@ -137,14 +137,14 @@ class OrderedJobs:
 
     def _carry_on(self, origin: Origin, waiting: deque[Callable[[], None]]) -> None:
         """Run what has waited, thousands of operations perhaps: the next turn goes on when this one has no time."""
-        while waiting and origin not in self._away:
+        while waiting and origin not in self.away:
             if self._workers.over_budget():
-                self._workers.call_soon(lambda: self._carry_on(origin, self._away.pop(origin)))
-                self._away[origin] = waiting
+                self._workers.call_soon(lambda: self._carry_on(origin, self.away.pop(origin)))
+                self.away[origin] = waiting
                 return
             waiting.popleft()()
         if waiting:
-            self._away[origin].extend(waiting)
+            self.away[origin].extend(waiting)
 
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:

@@ -65,6 +65,9 @@ class Odd:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
+    def lets_in(self, caller: Caller) -> bool:
+        return caller is EDITOR
+
     def action(self, name: str) -> None:
         raise self._error
 

@@ -34,6 +34,7 @@ class ChangeLog:
     __slots__ = (
         "_added",
         "_epoch",
+        "_insert",
         "_last",
         "_max_changes",
         "_next_trim",
@@ -49,6 +50,7 @@ class ChangeLog:
     def __init__(self, transaction: Transaction, max_changes: int) -> None:
         self.has_news = False  # lines were committed, and somebody follows
         self._writer = transaction.writer
+        self._insert = transaction.writer.cursor().execute  # writer.execute makes a cursor each time
         self._reader = transaction.database.reader
         self._max_changes = max_changes
         self._added: list[str] = []  # lines of this transaction
@@ -90,7 +92,7 @@ class ChangeLog:
         for start in range(0, len(added), _ROW_LINES):
             lines = added[start : start + _ROW_LINES]
             self._written += len(lines)
-            self._writer.execute(_INSERT, (self._written, "\n".join(lines)))
+            self._insert(_INSERT, (self._written, "\n".join(lines)))
         if self._written >= self._next_trim:
             self._trim()
 

@@ -51,6 +51,7 @@ class Transaction:
     __slots__ = (
         "_bytes",
         "_callers",
+        "_execute",
         "_has_waited",
         "_is_file_lost",
         "_is_synced",
@@ -70,6 +71,7 @@ class Transaction:
     def __init__(self, database: Database, on_due: Callable[[], None]) -> None:
         self.database = database
         self.writer = database.writer
+        self._execute = self.writer.cursor().execute  # writer.execute makes a cursor each time
         self.is_open = False
         self.commits = 0
         self.fsync_seconds = 0.0  # spent by COMMITs and checkpoints waiting for the disk
@@ -114,7 +116,7 @@ class Transaction:
         while self._unsettled:
             self._unsettled[-1].settle(committed=False)
             self._unsettled.pop()
-        self.writer.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         self.is_open = True
         self.wake()
 
@@ -163,7 +165,7 @@ class Transaction:
     def _sync(self, statement: str) -> None:
         began, used = time.monotonic(), time.thread_time()
         try:
-            self.writer.execute(statement).fetchone()
+            self._execute(statement).fetchone()
         finally:
             self.fsync_seconds += max(0.0, time.monotonic() - began - (time.thread_time() - used))
 
