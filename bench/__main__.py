@@ -7,6 +7,7 @@ python -m bench scale              how cost grows as work grows, with plots
 python -m bench stalls             how long one request can hold the loop, by kind
 python -m bench searches           GETs beside long searches and a reindex, with one worker and two
 python -m bench watch              how long after a CREATE a watcher has the change
+python -m bench pythons PYTHON…    GET by a core of each of these Pythons, beside redis
 python -m bench stores --postgres  one and two cores on PostgreSQL, and SQLite beside
 """
 
@@ -49,6 +50,10 @@ def main(words: list[str]) -> int:
         from bench import watching
 
         return watching.main(words[1:])
+    if words[:1] == ["pythons"]:
+        from bench import pythons
+
+        return pythons.main(words[1:])
     if words[:1] == ["stores"]:
         from bench import stores
 

@@ -26,6 +26,7 @@ from reed.core.client_listener import ClientListener
 from reed.core.commands import connections, content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
+from reed.core.forward import Forwarder
 from reed.core.identity import Identity
 from reed.core.json_checks import JsonChecks
 from reed.core.monitor import Monitor
@@ -50,8 +51,8 @@ from reed.store.base import Store
 from reed.store.context import StoreContext
 from reed.store.factory import open_store
 from reed.store.workers import Deadline, Deadlines
+from reed.supervision.adoption import write_pid_file
 from reed.supervision.permissions import People
-from reed.supervision.pidfile import write_pid_file
 from reed.supervision.reload_report import Reported
 from reed.supervision.supervisor import Supervisor
 from reed.system_calls import check_system_calls
@@ -266,7 +267,8 @@ class Daemon(ThreadedCore):
         stack.callback(self._callbacks.close)
         self._watchers = Watchers(self.store, self.loop, log, self._commands_of)
         cache = ResponseCache(self.store, self.loop, context.counters)
-        fast_paths: dict[Command, FastPath] = {Command.SNIPPET_GET: cache.take}
+        forwarder = context.forwarder = Forwarder(context, self._checks.inputs, self._on_exception)
+        fast_paths: dict[Command, FastPath] = {Command.SNIPPET_GET: cache.take, Command.PLUGIN_SEND: forwarder.take}
         router = context.dispatcher = Router(self._command_handlers(cache), fast_paths, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
         pools = {name: pool.stats for name, pool in self._pools.items()}

@@ -42,12 +42,12 @@ def measure(run: Run, only: Container[str] = ()) -> list[Line]:
     if not only:
         redis = run.peers.take("redis GET", run.peers.redis)
         if redis is not None:
-            raw["redis GET"] = (redis, *_redis_get(redis, size))
+            raw["redis GET"] = (redis, *redis_get(redis, size))
     own = {} if only else _with_clients_of_their_own(run, len(request), size)
     return [*_one_at_a_time(run, raw, own), *_in_flight(run, raw)]
 
 
-def _redis_get(sock, size: int) -> tuple[bytes, int]:  # type: ignore[no-untyped-def]
+def redis_get(sock, size: int) -> tuple[bytes, int]:  # type: ignore[no-untyped-def]
     """Put a value there whose answer has as many bytes as ours; the request, and the size of the answer."""
     value = bytes(size - len(b"$1234\r\n\r\n"))
     sock.sendall(b"*3\r\n$3\r\nSET\r\n$36\r\n%036d\r\n$%d\r\n%b\r\n" % (1, len(value), value))

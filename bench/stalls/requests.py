@@ -68,6 +68,7 @@ def _searches() -> list[Kind]:
         client.search("common", limit=1)
 
     return [
+        Kind("search: the first of a core", lambda client: client.search("word")),
         Kind("search: 32,000 letters joined by _", lambda client: client.search("a_" * 32_000), store_texts),
         Kind("search: 32 common words in 2 MB", lambda client: client.search(" ".join(vocabulary[:32])), store_texts),
         Kind("search: a phrase of 32 equal words", lambda client: client.search('"' + "a " * 32 + '"'), store_texts),

@@ -157,6 +157,8 @@ class ClientConnection(Calls):
             except ConnectionError:
                 size = 0
             answers = protocol.receive(scratch[:size]) if size else protocol.end()
+            if size == len(scratch):
+                scratch = link.enlarged_scratch()
             if answers:
                 return answers[0][1]
 
@@ -262,6 +264,8 @@ class ClientConnection(Calls):
             except ConnectionError:
                 size = 0
             answers = protocol.receive(scratch[:size]) if size else []
+            if size == len(scratch):
+                scratch = self._link.enlarged_scratch()
             if answers or not size or protocol.is_over:
                 return answers
 

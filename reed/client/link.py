@@ -20,6 +20,7 @@ from reed.client.protocol import NoAnswer, Protocol
 from reed.errors import CoreNotRunning, ReedError
 from reed.runtime_paths import Address
 
+_FIRST_READ_SIZE = 16 * 1024  # a larger buffer would be the dearest part of a client that asks once
 _READ_SIZE = 256 * 1024
 _forks = 0  # how many forks lie between this process and the one that imported the module
 
@@ -43,7 +44,7 @@ class Link:
     __slots__ = ("assumed", "forks", "lock", "protocol", "scratch", "socket", "thread", "timeout")
 
     def __init__(self) -> None:
-        self.scratch = memoryview(bytearray(_READ_SIZE))
+        self.scratch = memoryview(bytearray(_FIRST_READ_SIZE))
         self.socket: socket | None = None
         self.protocol = Protocol()
         self.timeout: float | None = None  # that of the socket
@@ -60,6 +61,12 @@ class Link:
     def end_turn(self) -> None:
         self.thread = 0
         self.lock.release()
+
+    def enlarged_scratch(self) -> memoryview:
+        """Call it after a read that filled the scratch: more is to come."""
+        if len(self.scratch) < _READ_SIZE:
+            self.scratch = memoryview(bytearray(_READ_SIZE))
+        return self.scratch
 
     def connect(self, path: str, timeout: float | None) -> socket:
         """Raises CoreNotRunning, NoAnswer, or ReedError if the socket cannot be used."""

@@ -1,7 +1,8 @@
 """The sockets of the core, and what happens to a request.
 
 runtime_folder, listener, connect_rate, identity       who connects, and where
-connection, calls, quotas, response_cache, router      from a frame to its reply
+connection, calls, quotas, router                      from a frame to its reply
+response_cache, forward                                the fast paths of SNIPPET_GET and PLUGIN_SEND
 commands/                                              the handlers
 plugin_endpoint, call_queue, signals                   a plugin's socket, its calls and signals
 plugin_hooks, filters, events, event_chains            plugins that take part in writes

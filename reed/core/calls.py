@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from reed.errors import CallError
 from reed.loop.stream import Stream
@@ -86,6 +86,7 @@ class FastOrigin(CallOrigin, Protocol):
 
     stream: Stream
     calls: deque[Call]  # in flight, in the order of the requests
+    routes: dict[bytes, Any]  # of core.forward
 
 
 class Call:
@@ -132,7 +133,9 @@ class Call:
 
     def count_input(self, size: int) -> None:
         """`count` a call whose input of so many bytes waits for a plugin."""
-        self.count()
+        usage = self.connection.usage
+        usage.begin_call()
+        self._counter = usage
         self._input_size = size
         self.connection.begin_input(size)
 

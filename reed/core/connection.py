@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher, Watch
@@ -80,6 +80,7 @@ class Connection:
         "input_bytes",
         "jobs",
         "origin",
+        "routes",
         "stream",
         "usage",
     )
@@ -111,9 +112,9 @@ class Connection:
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
         self.calls: deque[Call] = deque()  # in flight, in the order of the requests
+        self.routes: dict[bytes, Any] = {}  # of core.forward
         self.jobs = 0  # calls in flight that may take a worker
-        self._writes = 0  # in flight
-        self._write_bytes = 0
+        self._writes = self._write_bytes = 0  # in flight
         self.input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
         self._watch: Watch | None = None
@@ -163,9 +164,8 @@ class Connection:
         elif size == 0 and not self.stream.closing:
             self._end_of_input()
 
-    def _take(self, data: memoryview) -> int:
-        """See FastPath."""
-        if len(data) <= _COMMAND_AT or self.calls or self.stream.queued or self._monitor.watched:
+    def _take(self, data: memoryview) -> int:  # see FastPath
+        if len(data) <= _COMMAND_AT or self.calls or self._writes or self.stream.queued or self._monitor.watched:
             return 0
         path = self._dispatcher.fast_paths.get(data[_COMMAND_AT])
         return 0 if path is None else path(self, data)

@@ -44,8 +44,7 @@ class Identity:
         if plugin is not None:
             return self._caller_of_plugin(plugin)
         person = self._people.who(peer.uid, peer.gid, peer.groups)
-        commands = commands_for(person.permissions, is_admin=person.is_admin)
-        return Caller(person.name, "", person.groups, person.permissions, commands, person.is_admin)
+        return Caller(person.name, "", person.groups, person.permissions, person.commands, person.is_admin)
 
     def assumed(self, caller: Caller, user: str, group: str) -> Caller:
         """`caller` as `user` of `group`: never more than it is. Raises NotFound and Conflict."""

@@ -31,7 +31,7 @@ _RETRY_SECONDS = 0.1
 _SO_PEERGROUPS = 59
 _SO_PEERPIDFD = 77
 _SO_PASSRIGHTS = 83  # since Linux 6.16
-_GID = struct.Struct("I")
+_GID_SIZE = 4  # bytes of a gid_t
 _UCRED = struct.Struct("3i")  # pid, uid, gid
 _MAX_GROUPS = 65536  # NGROUPS_MAX
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -164,12 +164,12 @@ def refuse(sock: socket.socket, frame: bytes) -> None:
 def _groups_of(sock: socket.socket) -> tuple[int, ...]:
     for limit in (64, _MAX_GROUPS):
         try:
-            groups = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, limit * _GID.size)
+            groups = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, limit * _GID_SIZE)
         except OSError as error:
             if error.errno != errno.ERANGE:
                 raise
         else:
-            return tuple(gid for (gid,) in _GID.iter_unpack(groups))
+            return tuple(memoryview(groups).cast("I"))
     raise AssertionError("more groups than Linux has")
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from reed.config import Config
-from reed.core.call_queue import MAX_STATUS, Answered, CallQueue, PluginCall, status_error
-from reed.core.calls import Call, Caller, Dispatcher, FastPath, FrameTap
+from reed.core.call_queue import MAX_STATUS, Answered, CallInFlight, CallQueue, Channel, PluginCall, status_error
+from reed.core.calls import Call, Caller, Dispatcher, FastOrigin, FastPath, FrameTap
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
@@ -48,15 +48,23 @@ from reed.wire.plugins import PluginRegister
 from reed.wire.requests import SignalMessage
 
 _READY = State.READY
+_SIGNALS = frozenset(Signal)
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
 _MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
+_COMMAND_AT = 5  # in a header
 _MAX_JOINED = 16 * 1024  # bytes of payload; below it copying costs less than two parts
+
+
+class AnswerPath(Protocol):
+    """See core.forward."""
+
+    def take_answer(self, channel: Channel, data: memoryview) -> int: ...
 
 
 @dataclass(slots=True)
 class CoreContext:
-    """What the parts of a core share. The last three are set later, so parts read them when used."""
+    """What the parts of a core share. The last four are set later, so parts read them when used."""
 
     loop: Loop
     config: Config
@@ -67,6 +75,7 @@ class CoreContext:
     endpoints: dict[str, PluginEndpoint] = field(default_factory=dict)
     supervisor: Supervisor = field(init=False)
     dispatcher: Dispatcher = field(init=False)
+    forwarder: AnswerPath = field(init=False)
     monitor: FrameTap = field(init=False)
 
 
@@ -74,11 +83,13 @@ class PluginConnection:
     """A Channel of the queue, and the Dispatcher of the process's own requests; PLUGIN_REGISTER must come first."""
 
     def __init__(self, endpoint: PluginEndpoint, process: Process, sock: socket.socket, context: CoreContext) -> None:
-        self.in_flight: PluginCall | None = None
+        self.in_flight: CallInFlight | None = None
         self.process = process
         self.registered = False
+        self.fast_paths: Mapping[int, FastPath] = {}
         self._endpoint = endpoint
         self._dispatcher = context.dispatcher
+        self._forwarder = context.forwarder
         self.connection = Connection(
             context,
             sock,
@@ -88,10 +99,18 @@ class PluginConnection:
             on_response=self._on_response,
             on_closed=lambda _, reason: endpoint.connection_closed(self, reason),
         )
+        self.write = self.connection.stream.send_now
 
-    @property
-    def fast_paths(self) -> Mapping[int, FastPath]:
-        return self._dispatcher.fast_paths if self.registered else {}
+    def accept(self, action_ids: Iterable[int]) -> None:
+        """Its process has registered these actions. The first frame that it sends may be a request or an answer."""
+        answers = dict.fromkeys(action_ids, self._take_answer)
+        self.registered, self.fast_paths = True, {**self._dispatcher.fast_paths, **answers}
+
+    def _take_answer(self, origin: FastOrigin, data: memoryview) -> int:
+        taken = self._forwarder.take_answer(self, data)
+        if not taken and (path := self._dispatcher.fast_paths.get(data[_COMMAND_AT])) is not None:
+            taken = path(origin, data)  # the id of an action may be that of a command
+        return taken
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         if call.command_id == Command.PLUGIN_REGISTER:
@@ -106,13 +125,13 @@ class PluginConnection:
 
     def send_call(self, call: PluginCall) -> None:
         if len(call.payload) < _MAX_JOINED:
-            self.connection.send_now(frames.encode(call.command_id, call.payload))
+            self.connection.send_now(frames.encode(call.action_id, call.payload))
         else:
-            self.connection.send(*frames.in_parts(call.command_id, call.payload))
+            self.connection.send(*frames.in_parts(call.action_id, call.payload))
 
     def _on_response(self, frame: Frame) -> None:
         call = self.in_flight
-        if call is None or call.command_id != frame.command_id:
+        if call is None or call.action_id != frame.command_id:
             raise Malformed(f"a response to 0x{frame.command_id:02X}, but no such call is in flight")
         if frame.flags & _ERROR:
             response = ErrorResponse.unpack(frame.payload)
@@ -128,9 +147,10 @@ class PluginEndpoint:
     def __init__(self, plugin: Plugin, context: CoreContext) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
-        self.queue = CallQueue(self.name, context.loop, self._notify_idle)
+        self.queue = CallQueue(self.name, context.loop)
         self.caller = caller_for(plugin.row)
         self.connections: list[PluginConnection] = []
+        self.changes = 0  # of what a name of an action means, and of the endpoint's end
         self._actions: dict[Process, dict[str, Action]] = {}
         self._on_idle: dict[Process, Callable[[], None]] = {}
         self._context = context
@@ -144,6 +164,7 @@ class PluginEndpoint:
             self._listener = Listener(context.loop, path, self._accept, context.log, context.quotas.rates)
 
     def close(self) -> None:
+        self.changes += 1
         for connection in list(self.connections):
             connection.connection.close("the core closes the plugin's socket")
         if self._listener is not None:
@@ -194,12 +215,13 @@ class PluginEndpoint:
             raise Conflict(f"{self.name} registered as version {request.version}, its row says {spec.row.version}")
         if len(request.manifest) > _MAX_REGISTRATION:
             raise TooLarge(f"a registration of {len(request.manifest)} bytes", hint=f"at most {_MAX_REGISTRATION}")
-        self._actions[process] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
-        if not connection.registered:
-            connection.registered = True
-            if process is self.plugin.process:
-                self.queue.remap(lambda call: self.action(call.action).command_id)
-                self.queue.add_channel(connection)
+        self.changes += 1
+        actions = self._actions[process] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
+        is_new = not connection.registered
+        connection.accept(each.command_id for each in actions.values())
+        if is_new and process is self.plugin.process:
+            self.queue.remap(lambda call: self.action(call.action).command_id)
+            self.queue.add_channel(connection)
         sleep = spec.manifest.sleep
         reply = {
             "settings": dict(spec.launch.settings),
@@ -216,7 +238,7 @@ class PluginEndpoint:
             raise Malformed(f"a signal of {message.plugin_name!r} on the socket of {self.name}")
         if not connection.registered:
             raise Malformed("a signal before PLUGIN_REGISTER")
-        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
+        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in _SIGNALS:
             raise Malformed(f"plugins cannot send signal 0x{message.signal_type:02X}")
         self._context.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 
@@ -234,15 +256,15 @@ class PluginEndpoint:
     # Its calls.
 
     def call(
-        self, action: Action, payload: bytes, answered: Answered, failed: Callable[[CallError], None], origin: str = ""
+        self, action: Action, payload: bytes, answered: Answered, failed: Callable[[CallError], None], by: str = ""
     ) -> None:
-        """`origin`: the calling plugin. Raises PluginOffline and PluginBusy."""
+        """`by`: the calling plugin. Raises PluginOffline and PluginBusy."""
         state = self.plugin.state
         if state is not _READY and state in AT_REST:
             raise self.offline_error()
         config = self._context.config
         timeout = action.timeout or config.timing.call_timeout
-        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, origin)
+        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, by)
         spec = self.plugin.spec
         limit = spec.launch.limits.calls if spec else None
         self.queue.submit(call, config.limits.queued_calls if limit is None else limit)
@@ -257,6 +279,10 @@ class PluginEndpoint:
                 f"plugin {self.name} has no action {name}", hint=f"it has: {', '.join(sorted(known)) or 'none'}"
             )
         return known[name]
+
+    def lets_in(self, caller: Caller) -> bool:
+        """`user_groups` restricts people, not plugins."""
+        return bool(caller.is_admin or caller.plugin or caller.groups & self.plugin.row.user_groups)
 
     @property
     def actions(self) -> dict[str, Action]:
@@ -274,12 +300,14 @@ class PluginEndpoint:
             self.caller = caller_for(self.plugin.row)
 
     def activate_process(self) -> None:
+        self.changes += 1
         self.caller = caller_for(self.plugin.row)
         self.queue.remap(lambda call: self.action(call.action).command_id)
         self.queue.set_channels(self._registered(self.plugin.process))
 
     def when_idle(self, process: Process, done: Callable[[], None]) -> None:
         self._on_idle[process] = done
+        self.queue.on_ended = self._notify_idle
         self._notify_idle()
 
     def process_ended(self, process: Process, why: str) -> None:
@@ -289,14 +317,17 @@ class PluginEndpoint:
             connection.connection.close("its process ended")
         self.queue.fail_in_flight(process, lambda call: self._crash_error(call, why, process))
         self._actions.pop(process, None)
+        self.changes += 1
 
     def _notify_idle(self) -> None:
         if not self._on_idle:
             return
         for process in [each for each in self._on_idle if not self.queue.is_working(each)]:
             self._on_idle.pop(process)()
+        if not self._on_idle:
+            self.queue.on_ended = None
 
-    def _crash_error(self, call: PluginCall, why: str, process: Process) -> CallError:
+    def _crash_error(self, call: CallInFlight, why: str, process: Process) -> CallError:
         return PluginCrashed(
             f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{process.stderr_tail()}",
             hint=f"see `reed plugin logs {self.name}`",

@@ -20,6 +20,7 @@ from reed.wire.codes import Signal
 from reed.wire.requests import SignalMessage
 
 _MAX_DATA = 65535  # data_len is a u16
+_SIGNALS = frozenset(Signal)
 
 
 class SignalSender:
@@ -32,7 +33,7 @@ class SignalSender:
         self, message: SignalMessage, done: Callable[[], None], failed: Callable[[CallError], None], *, broadcast: bool
     ) -> None:
         """Forward a signal to the plugin that it names, or to every running plugin. Raises CallError."""
-        if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
+        if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in _SIGNALS:
             raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
         kind, data = Signal(message.signal_type), bytes(message.data)
         targets = self._targets(message.plugin_name, broadcast=broadcast)

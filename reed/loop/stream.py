@@ -106,9 +106,9 @@ class Stream:
             self._loop.schedule_flush(self)
 
     def send_now(self, part: Part) -> None:
-        """Write before the commit, unless something is queued; what the socket does not take is queued."""
+        """Write before the commit, unless something is queued. What the socket does not take is copied and queued."""
         if self._queue or self.closing:
-            self.send(part)
+            self.send(bytes(part))
             return
         send = self._send  # Python calls a local variable faster than an attribute
         try:
@@ -119,7 +119,7 @@ class Stream:
             self.close(error.strerror or str(error))
             return
         if sent < len(part):
-            self.send(memoryview(part)[sent:])
+            self.send(memoryview(bytes(part))[sent:])
 
     def flush(self) -> None:
         self._scheduled = False

@@ -84,6 +84,8 @@ class SimulatedCore:
             self._pipes.send(number)
             for _ in range(_TURNS):
                 host.turn()
+            self._core.sendall(frames.encode(1, b'{"a":[1,"b"]}'))
+            host.turn(once=True)
         host.close()
 
     def close(self) -> None:

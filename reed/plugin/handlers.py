@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from reed.errors import Malformed
@@ -183,6 +184,14 @@ class Plugin:
 
     # For reed.python
 
+    def call(self, command_id: int, payload: bytes) -> tuple[int, bytes]:
+        """Status and body that the handler of an action answers."""
+        decoded = None
+        if command_id not in self.byte_actions:
+            with suppress(Malformed):
+                decoded = strict_json.loads(payload, services.DEPTH)
+        return _answer_of(self.handlers[command_id](payload, decoded))
+
     def manifest(self) -> bytes:
         """protocol.md#plugin-connections"""
         actions = {name: {"command_id": number} for name, number in self.actions.items()}
@@ -219,7 +228,7 @@ class Plugin:
         self.actions[name], self.handlers[command_id] = command_id, handler
 
 
-def answer_of(value: object) -> tuple[int, bytes]:
+def _answer_of(value: object) -> tuple[int, bytes]:
     """Status and body of what a handler of an action returned."""
     body, status = value if isinstance(value, Answer) else (value, 200)
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:

@@ -16,7 +16,7 @@ from reed.wire import strict_json
 
 Service = Callable[..., bytes | None]
 
-_DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
+DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 _table: Mapping[bytes, Service] = {}
 _thread_id = 0
 
@@ -47,7 +47,7 @@ def ask(operation: str, *arguments: bytes) -> bytes | None:
 def ask_json(operation: str, *arguments: bytes) -> Any:
     """For a service that returns JSON, or nothing: the decoded value, or None."""
     text = ask(operation, *arguments)
-    return None if text is None else strict_json.loads(text, _DEPTH)
+    return None if text is None else strict_json.loads(text, DEPTH)
 
 
 def encode(value: object) -> bytes:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Mapping
@@ -18,28 +17,20 @@ from typing import Any
 from reed.errors import CallError, Malformed
 from reed.fake_core import FakeCore
 from reed.plugin import Error, Snippet, plugin, reed, signals
-from reed.plugin.handlers import answer_of
-from reed.plugin.services import text_of
+from reed.plugin.services import DEPTH, text_of
 from reed.wire import strict_json
 from reed.wire.registry import RegistryDefine
 
 __all__ = ["Core", "call", "core", "fails"]
-
-_DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 
 
 def call(action: str, payload: object = None) -> Any:
     """The body of the answer, decoded if it is JSON, else str or bytes; `core.status` is its status. Raises Error."""
     if action not in plugin.actions:
         raise AssertionError(f"the plugin has no action {action!r}; it has: {', '.join(sorted(plugin.actions))}")
-    given = text_of(payload)
-    decoded = None
-    if plugin.actions[action] not in plugin.byte_actions:
-        with contextlib.suppress(Malformed):
-            decoded = strict_json.loads(given, _DEPTH)
-    core.status, body = answer_of(plugin.handlers[plugin.actions[action]](given, decoded))
+    core.status, body = plugin.call(plugin.actions[action], text_of(payload))
     try:
-        return strict_json.loads(body, _DEPTH)
+        return strict_json.loads(body, DEPTH)
     except Malformed:
         pass
     try:
@@ -130,7 +121,7 @@ class Core:
 
     def get(self, ref: str) -> Snippet | None:
         record = self.fake.get(ref)
-        return Snippet.of(strict_json.loads(record.as_json(), _DEPTH)) if record else None
+        return Snippet.of(strict_json.loads(record.as_json(), DEPTH)) if record else None
 
     def answer(self, target: str, message_type: int, value: Any) -> None:
         """What requests of this type to `target` get."""

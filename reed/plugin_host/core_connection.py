@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from reed.errors import CallError, Malformed
 from reed.wire import frames
-from reed.wire.codes import Flag
+from reed.wire.codes import LAST_ACTION_ID, MAGIC, VERSION, Flag
 from reed.wire.common import ErrorResponse
+from reed.wire.structs import HEADER
 
 _MAX_RESPONSE = 0xFFFFFFFF  # a page may be longer than a request
 _ERROR = int(Flag.ERROR)
+_HEADER_SIZE = HEADER.size
 
 OnFrame = Callable[[frames.Frame], bool]
 
@@ -40,7 +42,7 @@ class CoreConnection:
         self._fd = connected.fileno()
         self._chunk = chunk
         self._buffer = frames.ReceiveBuffer(_MAX_RESPONSE)
-        self._fed = False  # the buffer borrows the chunk
+        self.unread = False  # whether the buffer holds bytes, or borrows the chunk
         self._single: frames.Frame | None = None  # all that was read, if exactly one frame
         self.deferred: deque[frames.Frame] = deque()
 
@@ -119,26 +121,43 @@ class CoreConnection:
 
     def fill(self) -> None:
         """Reads once, blocking. Raises CoreGone."""
+        self._lend(self._receive())
+
+    def receive_call(self) -> tuple[int, bytes] | None:
+        """Reads once, as `fill`, if nothing is unread. Returns id and input if it is exactly one call of an action."""
+        size, chunk = self._receive(), self._chunk
+        if size >= _HEADER_SIZE:
+            magic, version, command_id, flags, _, length = HEADER.unpack_from(chunk)
+            is_call = magic == MAGIC and version == VERSION and not flags and command_id <= LAST_ACTION_ID
+            if is_call and length == size - _HEADER_SIZE:
+                return command_id, chunk[_HEADER_SIZE:size].tobytes()
+        self._lend(size)
+        return None
+
+    def _receive(self) -> int:
         try:
             size = self._socket.recv_into(self._chunk)
         except ConnectionResetError:
             raise CoreGone from None
         if not size:
             raise CoreGone
+        return size
+
+    def _lend(self, size: int) -> None:
         data = self._chunk[:size]
-        self._single = None if self._buffer.pending else self._buffer.single_frame(data)
+        self._single = None if self.unread else self._buffer.single_frame(data)
         if self._single is None:
             self._buffer.feed(data)
-            self._fed = True
+            self.unread = True
 
     def _buffered(self) -> frames.Frame | None:
-        if not self._fed:
+        if not self.unread:
             frame, self._single = self._single, None
             return frame
         frame = self._buffer.next_frame()
         if frame is None:
             self._buffer.keep()
-            self._fed = False
+            self.unread = self._buffer.pending > 0
         return frame
 
 

@@ -13,10 +13,11 @@ from reed.errors import CallError, ErrorCode
 from reed.plugin_host.launch_spec import HostedSpec
 from reed.plugin_host.messaging import Messaging
 from reed.plugin_host.runtime import JobOutcome, Runtime
-from reed.wire.codes import Flag, Signal
+from reed.wire import frames
+from reed.wire.codes import MAGIC, VERSION, Flag, Signal
 from reed.wire.common import ErrorResponse
 from reed.wire.plugins import PluginMessage
-from reed.wire.structs import STATUS
+from reed.wire.structs import ANSWER, STATUS
 
 _RESPONSE = int(Flag.RESPONSE)
 _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
@@ -87,31 +88,32 @@ class HandlerDispatcher:
         self._errors = 0
         self._messages = 0
 
-    def handle_call(self, command_id: int, payload: bytes) -> tuple[int, bytes]:
-        """Flags and payload of the response."""
+    def handle_call(self, command_id: int, payload: bytes) -> bytes:
+        """Returns the frame of the response."""
         self._calls += 1
         if len(payload) > self.spec.memory:
             text = f"{self._name(command_id)}: payload of {len(payload)} bytes exceeds the {_memory_limit(self.spec)}"
-            return self._failed(ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
+            return self._failed(command_id, ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
         self.arm_timer()
         outcome = self._runtime.call(command_id, payload)
         if outcome.kind == "done":
             status, body = outcome.results
-            return _RESPONSE, STATUS.pack(status) + body
+            header = ANSWER.pack(MAGIC, VERSION, command_id, _RESPONSE, 0, STATUS.size + len(body), status)
+            return header + bytes(body)
         if outcome.kind == "fail":
-            return self._failed(ErrorResponse(*_status_and_code(outcome), outcome.text(1)))
+            return self._failed(command_id, ErrorResponse(*_status_and_code(outcome), outcome.text(1)))
         if outcome.kind == "none":
             text = f"{self.spec.name} has no handler for command {command_id}"
-            return self._failed(ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
+            return self._failed(command_id, ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
         text = f"{self._name(command_id)}: {explain(self.spec, outcome)}"
         log_error(text, outcome.text(1) if outcome.kind == "error" else "")
         if outcome.kind == "time":
-            return self._failed(ErrorResponse(504, ErrorCode.ERR_PLUGIN_TIMEOUT, text))
-        return self._failed(ErrorResponse(500, ErrorCode.ERR_INTERNAL, text))
+            return self._failed(command_id, ErrorResponse(504, ErrorCode.ERR_PLUGIN_TIMEOUT, text))
+        return self._failed(command_id, ErrorResponse(500, ErrorCode.ERR_INTERNAL, text))
 
-    def _failed(self, error: ErrorResponse) -> tuple[int, bytes]:
+    def _failed(self, command_id: int, error: ErrorResponse) -> bytes:
         self._errors += 1
-        return _ERROR_RESPONSE, error.pack()
+        return frames.encode(command_id, error.pack(), _ERROR_RESPONSE)
 
     def handle_message(self, message: PluginMessage, messaging: Messaging) -> None:
         self._messages += 1

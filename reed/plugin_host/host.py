@@ -39,6 +39,8 @@ _RECHECK_INTERVAL = 0.1  # when it is time to sleep and a message is partly read
 _FLUSH_TIMEOUT = 1.0
 _ASYNC, _SIGNAL, _RESPONSE, _ERROR = int(Flag.ASYNC), int(Flag.SIGNAL), int(Flag.RESPONSE), int(Flag.ERROR)
 _HEALTH = int(Command.PLUGIN_HEALTH)
+_READY = int(Signal.PLUGIN_READY)
+_FLAGS_AT = 6  # in a header
 
 
 class Host:
@@ -152,8 +154,9 @@ class Host:
 
     # Serving
 
-    def turn(self) -> None:
-        """One frame or one message; else sleeps or waits. Raises CoreGone."""
+    def turn(self, *, once: bool = False) -> None:
+        """One frame or one message, or lone calls as long as nothing else comes (`once`: one of them); else sleeps or
+        waits. Raises CoreGone."""
         connection = self._connection
         if (frame := connection.ready_frame()) is not None:
             self._handle_frame(connection, frame)
@@ -161,8 +164,34 @@ class Host:
             pass
         elif (left := self._until_sleep()) is not None and left <= 0:
             self._go_to_sleep(connection)
+        elif self._is_quiet(connection):
+            self._serve_calls(connection, left, once=once)
         else:
             self._poller.wait(left)
+
+    def _serve_calls(self, connection: CoreConnection, left: float | None, *, once: bool) -> None:
+        """Serves calls that come one by one while nothing else happens: the same as turns, for less.
+
+        `left`: seconds until the plugin sleeps. Whatever else comes is left to the next turn. Raises CoreGone.
+        """
+        while self._poller.is_core_alone(left) and (call := connection.receive_call()) is not None:
+            response = self._dispatcher.handle_call(*call)
+            connection.send(response)
+            if response[_FLAGS_AT] & _ERROR:
+                self._dispatcher.check_memory()
+            self._idle_since = time.monotonic()
+            if once or not self._is_quiet(connection):
+                break
+            left = self._session.sleep[0] if self._session.sleep is not None else None
+
+    def _is_quiet(self, connection: CoreConnection) -> bool:
+        """Whether the plugin is ready, and nothing waits to be handled, written or polled again."""
+        messaging, poller = self._messaging, self._poller
+        if connection.unread or connection.deferred or poller.paused:
+            return False
+        if messaging.inbox or (messaging.outbounds and messaging.has_unsent()):
+            return False
+        return self._session.status == _READY and poller.generation == messaging.generation
 
     def _handle_message(self) -> bool:
         message = self._messaging.next_message()
@@ -187,10 +216,10 @@ class Host:
             self._idle_since = time.monotonic()
 
     def _handle_call(self, connection: CoreConnection, frame: frames.Frame) -> None:
-        flags, body = self._dispatcher.handle_call(frame.command_id, bytes(frame.payload))
+        response = self._dispatcher.handle_call(frame.command_id, bytes(frame.payload))
         if not frame.flags & _ASYNC:
-            connection.send(frames.encode(frame.command_id, body, flags))
-        if flags & _ERROR:
+            connection.send(response)
+        if response[_FLAGS_AT] & _ERROR:
             self._dispatcher.check_memory()
 
     def _handle_signal(self, connection: CoreConnection, message: SignalMessage) -> None:

@@ -55,8 +55,8 @@ class Messaging:
         self._peers: tuple[str, ...] = ()
         self.generation = 0  # counts up when `readers` may have changed
         self._inbounds: dict[str, Inbound] = {}
-        self._outbounds: dict[str, Outbound] = {}
-        self._inbox: deque[PluginMessage] = deque()
+        self.outbounds: dict[str, Outbound] = {}
+        self.inbox: deque[PluginMessage] = deque()
         self._inbox_bytes = 0
         self._pending: _PendingRequest | None = None
         self._answer: PluginMessage | None = None
@@ -89,7 +89,7 @@ class Messaging:
             self._inbounds[other] = Inbound(self._paths, other, self._chunk)
         else:
             inbound.reopen(self._paths.open_from(other))
-        outbound = self._outbounds.get(other)
+        outbound = self.outbounds.get(other)
         if outbound is not None:
             outbound.reopen(self._paths.open_to(other))
 
@@ -97,29 +97,31 @@ class Messaging:
         return {inbound.fd: source for source, inbound in self._inbounds.items()}
 
     def is_full(self) -> bool:
-        return len(self._inbox) >= MAX_QUEUED or self._inbox_bytes > MAX_QUEUED_BYTES
+        return len(self.inbox) >= MAX_QUEUED or self._inbox_bytes > MAX_QUEUED_BYTES
 
     def writers(self) -> list[int]:
-        if not self._outbounds:
+        if not self.outbounds:
             return []
-        return [each.fd for each in self._outbounds.values() if each.queued and not each.is_broken]
+        return [each.fd for each in self.outbounds.values() if each.queued and not each.is_broken]
+
+    def has_unsent(self) -> bool:
+        return any(each.queued for each in self.outbounds.values())
 
     def must_retry(self) -> bool:
         """A broken pipe has a queue, which `flush` must retry."""
-        return bool(self._outbounds) and any(each.queued and each.is_broken for each in self._outbounds.values())
+        return bool(self.outbounds) and any(each.queued and each.is_broken for each in self.outbounds.values())
 
     def is_idle(self) -> bool:
-        queued = any(each.queued for each in self._outbounds.values())
-        return not (self._inbox or queued or any(each.buffer.pending for each in self._inbounds.values()))
+        return not (self.inbox or self.has_unsent() or any(each.buffer.pending for each in self._inbounds.values()))
 
     def metrics(self) -> dict[str, int]:
         return {
-            "messages_waiting": sum(each.queued for each in self._outbounds.values()),
+            "messages_waiting": sum(each.queued for each in self.outbounds.values()),
             "bytes_dropped": sum(each.buffer.dropped for each in self._inbounds.values()),
         }
 
     def close(self) -> None:
-        for fd in [each.fd for each in self._inbounds.values()] + [each.fd for each in self._outbounds.values()]:
+        for fd in [each.fd for each in self._inbounds.values()] + [each.fd for each in self.outbounds.values()]:
             os.close(fd)
 
     # Receiving
@@ -146,7 +148,7 @@ class Messaging:
             elif message.message_type in _ANSWERS:
                 self._accept_answer(message)
             else:
-                self._inbox.append(message)
+                self.inbox.append(message)
                 self._inbox_bytes += len(message.payload)
         for timestamp in repeated:
             self._send_answer(inbound.source, inbound.answer_to(timestamp))
@@ -159,9 +161,9 @@ class Messaging:
             self._log(b"error", text.encode())
 
     def next_message(self) -> PluginMessage | None:
-        if not self._inbox:
+        if not self.inbox:
             return None
-        message = self._inbox.popleft()
+        message = self.inbox.popleft()
         self._inbox_bytes -= len(message.payload)
         return message
 
@@ -214,7 +216,7 @@ class Messaging:
         target, message_type = _checked(*strict_json.loads(arguments))
         strict_json.loads(payload)
         self._push(target, message_type, payload)
-        return b"false" if self._outbounds[target].queued else b"true"
+        return b"false" if self.outbounds[target].queued else b"true"
 
     def request(self, arguments: bytes, payload: bytes) -> bytes | None:
         """`arguments` is the JSON [target, type, seconds]. None for ACK, JSON for DATA.
@@ -262,12 +264,12 @@ class Messaging:
         return self._last_timestamp
 
     def _outbound(self, target: str) -> Outbound:
-        if target not in self._outbounds:
+        if target not in self.outbounds:
             try:
-                self._outbounds[target] = Outbound(self._paths.open_to(target), target)
+                self.outbounds[target] = Outbound(self._paths.open_to(target), target)
             except OSError as error:
                 raise self._unreachable(target, error) from None
-        return self._outbounds[target]
+        return self.outbounds[target]
 
     def _open_inbound(self, target: str) -> None:
         try:
@@ -286,7 +288,7 @@ class Messaging:
 
     def flush(self) -> None:
         """Logs only the first failure of a pipe."""
-        for target, outbound in self._outbounds.items():
+        for target, outbound in self.outbounds.items():
             was_broken = outbound.is_broken
             try:
                 outbound.flush()
@@ -295,7 +297,7 @@ class Messaging:
                     self._log(b"error", f"messages to {target}: {error}".encode())
 
     def log_unsent(self) -> None:
-        for target, outbound in self._outbounds.items():
+        for target, outbound in self.outbounds.items():
             if outbound.queued:
                 why = "nobody reads the FIFO" if outbound.is_broken else "the FIFO is full"
                 self._log(b"error", f"{outbound.queued} messages to {target} were not sent: {why}".encode())

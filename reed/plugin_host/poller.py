@@ -27,10 +27,10 @@ class Poller:
         self._connection = connection
         self._messaging = messaging
         self._on_other_frame = on_other_frame
-        self._generation = -1
+        self.generation = -1  # of the FIFOs that are polled
         self._core = -1  # descriptor of the connection
         self._readers: dict[int, str] = {}
-        self._paused: list[int] = []
+        self.paused: list[int] = []
         self._poll = select.poll()
 
     def wait(self, seconds: float | None) -> None:
@@ -38,6 +38,17 @@ class Poller:
         self._dispatcher.disarm_timer()
         if self._turn(seconds):
             self._connection.fill()
+
+    def is_core_alone(self, seconds: float | None) -> bool:
+        """Waits, with the FIFOs of the last wait; whether only the core has sent something, which the caller receives.
+        Everything else is received, as `wait` does. Raises CoreGone."""
+        events = self._poll.poll(None if seconds is None else math.ceil(seconds * 1000))
+        if len(events) == 1 and events[0][0] == self._core:
+            return True
+        self._dispatcher.disarm_timer()
+        if self._receive(events):
+            self._connection.fill()
+        return False
 
     def wait_in_job(self, seconds: float) -> None:
         """If the core is gone, the next turn notices that."""
@@ -69,21 +80,24 @@ class Poller:
         poll, writers, must_retry = self._readers_poll(), self._messaging.writers(), self._messaging.must_retry()
         for fd in writers:
             poll.register(fd, select.POLLOUT)
-        if self._paused or must_retry:
+        if self.paused or must_retry:
             seconds = min(_RETRY_INTERVAL, seconds) if seconds is not None else _RETRY_INTERVAL
         events = poll.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
         for fd in writers:
             poll.unregister(fd)
-        while self._paused:
-            poll.register(self._paused.pop(), select.POLLIN)
+        while self.paused:
+            poll.register(self.paused.pop(), select.POLLIN)
         if writers or must_retry:
             self._messaging.flush()
+        return self._receive(events)
+
+    def _receive(self, events: list[tuple[int, int]]) -> bool:
         core_is_readable = False
         for fd, _ in events:
             if fd in self._readers:
                 if not self._messaging.receive(self._readers[fd]):
-                    poll.unregister(fd)
-                    self._paused.append(fd)
+                    self._poll.unregister(fd)
+                    self.paused.append(fd)
             elif fd == self._core:
                 core_is_readable = True
         return core_is_readable
@@ -92,12 +106,12 @@ class Poller:
         """Rebuilt only when its descriptors change."""
         generation = -1 if self._messaging.is_full() else self._messaging.generation
         core = self._connection.fileno()
-        if generation < 0 or generation != self._generation or core != self._core:
-            self._generation, self._core = generation, core
+        if generation < 0 or generation != self.generation or core != self._core:
+            self.generation, self._core = generation, core
             self._poll = select.poll()
             if core >= 0:
                 self._poll.register(core, select.POLLIN)
-            self._paused = []
+            self.paused = []
             self._readers = self._messaging.readers() if generation >= 0 else {}
             for fd in self._readers:
                 self._poll.register(fd, select.POLLIN)

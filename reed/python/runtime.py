@@ -17,18 +17,16 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from reed.errors import Malformed
 from reed.plugin import Error, plugin, reed
 from reed.plugin import services as sdk_services
-from reed.plugin.handlers import Spec, answer_of
-from reed.plugin.services import encode
+from reed.plugin.handlers import Spec
+from reed.plugin.services import DEPTH, encode
 from reed.plugin_host.dispatcher import log
 from reed.plugin_host.runtime import JobOutcome, Service
 from reed.python.limits import Limits, TimeLimit
 from reed.python.traces import Traces
 from reed.wire import strict_json
 
-_DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 _DONE = JobOutcome("done", ())
 _ENV_START, _ENV_END = 47, 48  # fields of /proc/self/stat after the name (proc(5): 50 and 51)
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -81,11 +79,9 @@ class PythonRuntime:
         return _DONE
 
     def call(self, command_id: int, payload: bytes) -> JobOutcome:
-        handler = plugin.handlers.get(command_id)
-        if handler is None:
+        if command_id not in plugin.handlers:
             return JobOutcome("none", ())
-        decodes = command_id not in plugin.byte_actions
-        return self.run(_call, handler, payload, decodes)
+        return self.run(_call, command_id, payload)
 
     def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
         handler = plugin.message_handlers.get(message_type)
@@ -195,16 +191,12 @@ def _stream(fd: int) -> TextIO:
     return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def _call(handler: Callable[[bytes, Any], object], payload: bytes, decodes: bool) -> JobOutcome:
-    decoded = None
-    if decodes:
-        with contextlib.suppress(Malformed):
-            decoded = strict_json.loads(payload, _DEPTH)
-    return JobOutcome("done", answer_of(handler(payload, decoded)))
+def _call(command_id: int, payload: bytes) -> JobOutcome:
+    return JobOutcome("done", plugin.call(command_id, payload))
 
 
 def _message(handler: Callable[[Any, str, int], object], source: str, kind: int, payload: bytes) -> JobOutcome:
-    answer = handler(strict_json.loads(payload, _DEPTH), source, kind)
+    answer = handler(strict_json.loads(payload, DEPTH), source, kind)
     return JobOutcome("done", (None if answer is None else encode(answer),))
 
 

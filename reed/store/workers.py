@@ -6,9 +6,8 @@ store ── submit(kind, arguments) ──▶ a worker runs the function that H
 
 from __future__ import annotations
 
-import importlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -66,69 +65,21 @@ class Workers(Protocol):
     def call_soon(self, callback: Callable[[], None]) -> None: ...
 
 
-class InlineWorkers:
-    """Runs each handler at once in this process, without a deadline."""
-
-    def __init__(self, handlers: Mapping[str, str]) -> None:
-        """`handlers`: "module:function" by kind."""
-        self._handlers = handlers
-        self._jobs: deque[Callable[[], None]] = deque()  # submitted by the answer to another one
-        self._is_running = False
-
-    def submit(
-        self,
-        kind: str,
-        arguments: tuple[Any, ...],
-        done: Callable[[Any], None],
-        failed: Callable[[CallError], None],
-        *,
-        origin: Origin,  # noqa: ARG002
-        deadline: Deadline,  # noqa: ARG002
-    ) -> None:
-        def run() -> None:
-            module, _, name = self._handlers[kind].partition(":")
-            try:
-                value = getattr(importlib.import_module(module), name)(*arguments)
-            except CallError as error:
-                failed(error)
-            else:
-                done(value)
-
-        self._jobs.append(run)
-        if self._is_running:
-            return
-        self._is_running = True
-        try:
-            while self._jobs:
-                self._jobs.popleft()()
-        finally:
-            self._is_running = False
-
-    def hold(self, callback: Callable[[Release], None]) -> None:
-        callback(lambda: None)
-
-    def over_budget(self) -> bool:
-        return False
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        callback()
-
-
 class OrderedJobs:
     """While a job of an origin is away, later operations of that origin wait."""
 
     def __init__(self, workers: Workers, deadline: Deadline) -> None:
         self._workers = workers
         self._deadline = deadline
-        self._away: dict[Origin, deque[Callable[[], None]]] = {}  # what waits for the job of an origin
+        self.away: dict[Origin, deque[Callable[[], None]]] = {}  # what waits for the job of an origin
 
     @property
     def is_idle(self) -> bool:
-        return not self._away
+        return not self.away
 
     def when_back(self, done: Callable[[], None]) -> None:
         """Call it when the jobs that are away now, and the operations that wait for them, have been carried on with."""
-        left = len(self._away)
+        left = len(self.away)
 
         def back() -> None:
             nonlocal left
@@ -136,18 +87,18 @@ class OrderedJobs:
             if not left:
                 done()
 
-        for waiting in self._away.values():
+        for waiting in self.away.values():
             waiting.append(back)
         if not left:
             done()
 
     def has_away(self, origin: Origin) -> bool:
-        return bool(self._away) and origin in self._away
+        return bool(self.away) and origin in self.away
 
     def in_order(self, origin: Origin, begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
         """Begin an operation: now, or when the jobs of this origin before it are back."""
-        if self._away and origin in self._away:
-            self._away[origin].append(partial(run, begin, failed))
+        if self.away and origin in self.away:
+            self.away[origin].append(partial(run, begin, failed))
         else:
             begin()
 
@@ -173,10 +124,10 @@ class OrderedJobs:
     def leave(self, origin: Origin, failed: Callable[[CallError], None]) -> Callable[[Callable[[], None]], None]:
         """An operation that was begun `in_order` is away until the returned function is called: that runs its argument,
         then what has waited, until another one is away."""
-        self._away.setdefault(origin, deque())
+        self.away.setdefault(origin, deque())
 
         def back(callback: Callable[[], None]) -> None:
-            waiting = self._away.pop(origin)
+            waiting = self.away.pop(origin)
             try:
                 run(callback, failed)
             finally:
@@ -186,14 +137,14 @@ class OrderedJobs:
 
     def _carry_on(self, origin: Origin, waiting: deque[Callable[[], None]]) -> None:
         """Run what has waited, thousands of operations perhaps: the next turn goes on when this one has no time."""
-        while waiting and origin not in self._away:
+        while waiting and origin not in self.away:
             if self._workers.over_budget():
-                self._workers.call_soon(lambda: self._carry_on(origin, self._away.pop(origin)))
-                self._away[origin] = waiting
+                self._workers.call_soon(lambda: self._carry_on(origin, self.away.pop(origin)))
+                self.away[origin] = waiting
                 return
             waiting.popleft()()
         if waiting:
-            self._away[origin].extend(waiting)
+            self.away[origin].extend(waiting)
 
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:

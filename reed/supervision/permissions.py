@@ -37,6 +37,7 @@ class Person(NamedTuple):
     uid: int
     groups: frozenset[str]
     permissions: frozenset[Permission]
+    commands: frozenset[Command]  # that the permissions allow
     is_admin: bool
 
 
@@ -81,7 +82,9 @@ class People:
             rule.group for rule in self._rules if rule.uid == uid or (rule.gid is not None and rule.gid in gids)
         )
         permissions = frozenset[Permission]().union(*(self._permissions[group] for group in groups))
-        return Person(_user_name(uid), uid, groups, permissions, ADMIN in groups)
+        is_admin = ADMIN in groups
+        commands = commands_for(permissions, is_admin=is_admin)
+        return Person(_user_name(uid), uid, groups, permissions, commands, is_admin)
 
 
 def _permission(word: Node) -> Permission:

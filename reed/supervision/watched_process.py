@@ -13,6 +13,7 @@ from collections.abc import Callable
 from reed.loop.loop import Loop
 from reed.process_handle import ProcessHandle, start_time
 
+MAX_WALKED = 32 * 1024 * 1024  # bytes; the kernel looks at every page for PSS: 2 ms for 32 MB, 23 ms for 400 MB
 _POLL_INTERVAL = 0.05  # seconds
 _REASON_OF = {
     "SIGPROF": "killed by SIGPROF: it exceeded its processor time inside one library call",
@@ -81,7 +82,7 @@ class WatchedProcess:
             self.send(signal.SIGKILL)
 
     def memory(self) -> int:
-        """PSS in bytes, or RSS where the kernel has no PSS; 0 when the process is gone."""
+        """See `memory_of`."""
         return 0 if self.ended else memory_of(self.pid)
 
     def _exited(self) -> None:
@@ -118,10 +119,17 @@ def _reason(result: os.waitid_result) -> str:
 
 
 def memory_of(pid: int) -> int:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    return 0
+    """PSS in bytes. Of a process of more than MAX_WALKED, or where the kernel has no PSS: its resident memory without
+    pages of files. 0 if the process is gone."""
+    page = os.sysconf("SC_PAGESIZE")
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _, resident, of_files, *_ = map(int, file.read().split())
+    except OSError:
+        return 0
+    if resident * page <= MAX_WALKED:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    return (resident - of_files) * page

@@ -20,6 +20,7 @@ def _struct(fields: str) -> Struct:
 
 HEADER = _struct("I magic, B version, B command_id, B flags, B reserved, I payload_len")
 STATUS = _struct("H status")  # starts every response
+ANSWER = _struct("I magic, B version, B command_id, B flags, B reserved, I payload_len, H status")  # + body
 ERROR_RESPONSE = _struct("H status, I error_code, H error_len")
 SIGNAL_MESSAGE = _struct("B signal_type, Q timestamp, 32s plugin_name, H data_len")
 PLUGIN_MESSAGE = _struct(

@@ -22,7 +22,6 @@ class _MallInfo(ctypes.Structure):
 
 _ROOM, _BLOCK = 384 * 1024, 32 * 1024  # bytes
 _M_TRIM_THRESHOLD = -1  # of mallopt(3)
-_MAX_HOLES = 2048  # bytes that may stay free
 _POOL, _POOL_HEADER = 16384, 48  # bytes, of CPython's obmalloc
 _CLASS, _SMALLEST, _LARGEST = 16, 48, 512  # size classes; the largest block that it serves
 _EMPTY_BYTES = sys.getsizeof(b"")
@@ -40,7 +39,7 @@ def fill_holes() -> None:
     malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     for size in (65536, 32768, 16384, 8192, 4096, 2048, *range(1032, 8, -16)):
         now = info()
-        while now.fordblks - now.keepcost > _MAX_HOLES:
+        while now.fordblks > now.keepcost:
             malloc(size)
             before, now = now, info()
             if now.keepcost < before.keepcost or now.arena != before.arena:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import array
 import ctypes
 import os
+import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from reed.lua.warmup import SimulatedCore
 from reed.plugin_host.host import Host
@@ -68,17 +69,46 @@ class DryRun:
 def learn(start: Callable[[], None]) -> Prefault:
     """Calls `start` in a fork and finds the pages that it wrote to; none if it fails.
 
+        zygote ── fork ── observer ── fork ── starter: calls `start`, writes a byte, waits
+                             └─ reads the starter's pagemap, so that its own writes are not among the pages
+
     `start` may confine its process, but must leave the standard streams alone.
     """
     reading, writing = os.pipe()
+    observer = _fork(lambda: _observe(start, writing))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        runs = pipe.read()
+    return Prefault(runs if os.waitpid(observer, 0)[1] == 0 else b"")
+
+
+def _observe(start: Callable[[], None], result: int) -> None:
+    waiting, started = os.pipe()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(started, 1)
+    starter = _fork(lambda: _start(start))
+    os.close(started)
+    os.close(1)
+    if not os.read(waiting, 1):
+        os._exit(1)  # the starter has written the reason
+    with open(f"/proc/{starter}/pagemap", "rb", buffering=0) as pagemap:
+        runs = b"".join(_RUN.pack(*run) for run in _written_runs(pagemap.fileno(), _writable_mappings(starter)))
+    os.kill(starter, signal.SIGKILL)
+    os.waitpid(starter, 0)
+    os.write(result, runs)
+
+
+def _start(start: Callable[[], None]) -> None:
+    start()
+    os.write(1, b"!")
+    signal.pause()
+
+
+def _fork(run: Callable[[], None]) -> int:
     child = Cloning(0)()
     if child == 0:
         try:
-            os.dup2(os.open("/proc/self/pagemap", os.O_RDONLY), 0)
-            os.dup2(writing, 1)
-            mappings = list(_writable_mappings())
-            start()
-            os.write(1, b"".join(_RUN.pack(*run) for run in _written_runs(mappings)))
+            run()
             os._exit(0)
         except OSError as error:
             os.write(2, f"zygote: no pages are copied beforehand: {error}\n".encode())
@@ -86,14 +116,11 @@ def learn(start: Callable[[], None]) -> Prefault:
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        runs = pipe.read()
-    return Prefault(runs if os.waitpid(child, 0)[1] == 0 else b"")
+    return child
 
 
-def _writable_mappings() -> Iterator[tuple[int, int]]:
-    with open("/proc/self/maps") as maps:
+def _writable_mappings(pid: int) -> Iterator[tuple[int, int]]:
+    with open(f"/proc/{pid}/maps") as maps:
         for line in maps:
             addresses, access, *_ = line.split(maxsplit=2)
             name = line.split(maxsplit=5)[5:]
@@ -102,10 +129,10 @@ def _writable_mappings() -> Iterator[tuple[int, int]]:
                 yield start, end
 
 
-def _written_runs(mappings: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _written_runs(pagemap: int, mappings: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Address and length."""
     for start, end in mappings:
-        entries = array.array("Q", os.pread(0, (end - start) * 8, start * 8))
+        entries = array.array("Q", os.pread(pagemap, (end - start) * 8, start * 8))
         first = None
         for page, entry in enumerate([*entries, 0], start):
             if entry & _WRITTEN == _WRITTEN:

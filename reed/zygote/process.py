@@ -21,6 +21,7 @@ from reed.lua.warmup import warm_up
 from reed.plugin_host.host import Host
 from reed.zygote import cow_heap
 from reed.zygote.clone import Cloning
+from reed.zygote.immortal import make_everything_immortal
 from reed.zygote.prefault import DryRun, learn
 from reed.zygote.request import DIE_WITH_CORE
 from reed.zygote.spawn import Spawn, name_process
@@ -49,6 +50,7 @@ def main() -> None:
                 select.select([core], [], [], _HEAD_START)
             elif zygote.is_core_alive():
                 time.sleep(_AFTER_FAILURE)
+    os._exit(0)  # the interpreter's own end would take apart what cannot be freed
 
 
 def _restore_signals() -> None:
@@ -71,9 +73,11 @@ class ZygoteProcess:
         self._die_with_core = die_with_core
         self._spawn = Spawn()
         self._clone = Cloning()
+        make_everything_immortal()  # CPython 3.14 specialises code by whether its constants are immortal
         warm_up()
         cow_heap.fill_holes()
         self._host = Host(LuaSandbox())
+        make_everything_immortal()
         cow_heap.freeze()
         cow_heap.fill_holes()
         cow_heap.fill_pools()

@@ -104,7 +104,7 @@ def functions(name: str, value: object) -> Iterator[str]:
             yield from functions(f"{name}.{key}", found)
 
 
-INTERNAL = {"plugin.manifest", "plugin.action_of", "batch.add"}  # called by reed.python and reed.plugin
+INTERNAL = {"plugin.manifest", "plugin.action_of", "plugin.call", "batch.add"}  # called by reed.python and reed.plugin
 
 
 @pytest.mark.parametrize(("language", "names"), [("Lua", of_lua), ("Rust", of_rust), ("Python", of_python)])

@@ -13,6 +13,7 @@ from reed.plugin_host.fifo import FifoPaths
 from reed.plugin_host.launch_spec import HostedSpec
 from reed.plugin_host.messaging import Messaging
 from reed.wire.common import ErrorResponse
+from reed.wire.structs import HEADER
 
 OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "demo", version = "1.0.0" }\n'
 
@@ -35,7 +36,7 @@ def answer(body: str, command: int = 1, payload: bytes = b"") -> str:
     made, error = dispatcher(f'{OPEN}plugin.action("try", function(payload)\n{body}\nend)\nplugin.run()')
     assert not error
     made.arm_timer = lambda: None  # type: ignore[method-assign]
-    return ErrorResponse.unpack(made.handle_call(command, payload)[1]).message
+    return ErrorResponse.unpack(made.handle_call(command, payload)[HEADER.size :]).message
 
 
 @pytest.mark.parametrize(

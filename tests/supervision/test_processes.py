@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,10 @@ from reed.peer_log import PeerLog
 from reed.plugin_types import NATIVE
 from reed.process_handle import read_stat, start_time
 from reed.sandbox.confine import Sandbox
+from reed.supervision.adoption import kill_leftover, running_pid, write_pid_file
 from reed.supervision.launch_spec import LaunchSpec
 from reed.supervision.orphans import Orphans, children
-from reed.supervision.pidfile import kill_leftover, running_pid, write_pid_file
-from reed.supervision.watched_process import WatchedProcess, memory_of
+from reed.supervision.watched_process import MAX_WALKED, WatchedProcess, memory_of
 from reed.zygote.launcher import ZygoteLauncher
 
 if TYPE_CHECKING:
@@ -195,6 +196,16 @@ def test_a_process_that_is_already_gone_has_ended(loop: Loop) -> None:
 
 def test_the_memory_of_a_missing_process_is_zero() -> None:
     assert memory_of(2**22 + 1) == 0
+
+
+def test_the_memory_of_a_large_process_is_close_to_its_pss_though_nobody_walks_its_pages() -> None:
+    code = f"import sys; held = bytearray({MAX_WALKED}); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert MAX_WALKED < memory_of(process.pid) < 2 * MAX_WALKED
+        process.stdin.close()
 
 
 def test_a_pid_file_identifies_one_process(tmp_path: Path) -> None:

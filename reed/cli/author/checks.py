@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from reed.cli.author import fixtures
 from reed.cli.author.answers import difference, replayed
 from reed.cli.author.fifo_check import PEER, FifoCheck
-from reed.cli.author.project import DEFAULT_PERMISSIONS, load_manifest, project, row_of
+from reed.cli.author.project import DEFAULT_PERMISSIONS, load_manifest, private, project, row_of
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
 from reed.figures import plural
@@ -84,16 +84,9 @@ class PluginTest:
         self._site = site
         self._say = say
         self._recorded = recorded
-        self._config = replace(
-            site,
-            runtime_dir=work / "run",
-            data_dir=work / "data",
-            registry=work / "plugin-registry.csv",
-            socket_group=None,
-            groups={},
-            # A restart would hide a crash, and the core's own health checks would count as answered signals.
-            timing=replace(site.timing, restart_limit=0, health_interval=3600.0),
-        )
+        # A restart would hide a crash, and the core's own health checks would count as answered signals.
+        timing = replace(site.timing, restart_limit=0, health_interval=3600.0)
+        self._config = replace(private(site, work), timing=timing)
 
     def checks(self) -> Generator[Check, None, None]:
         try:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reed.cli.author import fixtures
-from reed.cli.author.project import DEFAULT_PERMISSIONS, row_of
+from reed.cli.author.project import DEFAULT_PERMISSIONS, private, row_of
 from reed.cli.output import short_path
 from reed.client import Client, core_socket
 from reed.config import Config
@@ -86,12 +86,4 @@ class DevCore:
 
     def _private_config(self) -> Config:
         work = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-dev-", dir="/tmp")))
-        return replace(
-            self._site,
-            runtime_dir=work / "run",
-            data_dir=work / "data",
-            registry=work / "plugin-registry.csv",
-            plugin_dirs=(self._folder.parent, *self._site.plugin_dirs),
-            socket_group=None,
-            groups={},
-        )
+        return replace(private(self._site, work), plugin_dirs=(self._folder.parent, *self._site.plugin_dirs))

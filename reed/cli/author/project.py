@@ -35,6 +35,18 @@ def row_of(name: str, site: Config) -> Row | None:
     return row and replace(row, socket_path=STANDARD_FOLDER / "plugins" / row.socket_path.name)
 
 
+def private(site: Config, work: Path) -> Config:
+    """The settings of a core of its own, whose files are in the folder `work`."""
+    return replace(
+        site,
+        runtime_dir=work / "run",
+        data_dir=work / "data",
+        registry=work / "plugin-registry.csv",
+        socket_group=None,
+        groups={},
+    )
+
+
 def project(
     folder: Path,
     found: Manifest,

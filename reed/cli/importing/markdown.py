@@ -79,10 +79,10 @@ class _FileProblems(Problems):
     def as_json(self, problem: FileError) -> dict[str, object]:
         return {"file": problem.path, **super().as_json(problem)}
 
-    def reject_file(self, _path: str, error: FileError) -> None:
+    def reject_file(self, error: FileError) -> None:
         self._add(self.rejected, error)
 
-    def warn_file(self, _path: str, error: FileError) -> None:
+    def warn_file(self, error: FileError) -> None:
         self._add(self.warnings, error)
 
 
@@ -135,7 +135,7 @@ class _MarkdownImport:
             if not isinstance(response, CallError):
                 self._run.counts["deleted"] += 1
             elif not isinstance(response, NotFound):  # deleted meanwhile
-                self._problems.reject_file(request.tag, FileError(self._problems.path, f"{request.tag}: {response}"))
+                self._problems.reject_file(FileError(self._problems.path, f"{request.tag}: {response}"))
         return []
 
     def _define(self) -> bool:

@@ -38,7 +38,7 @@ _FOLDER_PAGES = ("index", "readme")
 _SET_BY_IMPORT = ("path", "file", "body")
 _MARKDOWN = MarkdownIt("commonmark").enable("table").use(front_matter_plugin)
 
-Report = Callable[[str, FileError], None]  # the path of a page, "" for what is none; its problem
+Report = Callable[[FileError], None]
 
 
 class Page(NamedTuple):
@@ -67,7 +67,7 @@ def read_folder(folder: Path, reject: Report, warn: Report, progress: Callable[[
             by_path[path] = _page(folder, file, path, set(files), warn)
         except FileError as error:
             rejected.update({path} - by_path.keys())
-            reject(path, _shown(folder, error))
+            reject(_shown(folder, error))
         progress(number)
     if not files:
         raise FileError(str(folder), "no file ends with .md or .markdown", hint="nothing was imported")
@@ -88,13 +88,13 @@ def _files(folder: Path, reject: Report, warn: Report) -> list[str]:
     """Relative, sorted. Hidden files and folders are left out."""
 
     def unreadable(error: OSError) -> None:
-        reject("", FileError(str(error.filename), f"cannot be read: {error.strerror}"))
+        reject(FileError(str(error.filename), f"cannot be read: {error.strerror}"))
 
     found = []
     for where, folders, names in os.walk(folder, onerror=unreadable):
         for name in folders:
             if Path(where, name).is_symlink():
-                warn("", FileError(str(Path(where, name)), "is a symbolic link to a folder, which is not followed"))
+                warn(FileError(str(Path(where, name)), "is a symbolic link to a folder, which is not followed"))
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(where, name).relative_to(folder).as_posix()
@@ -125,7 +125,7 @@ def _page(folder: Path, file: str, path: str, files: set[str], warn: Report) -> 
     except (Malformed, UnicodeEncodeError) as error:
         raise FileError(file, f"front matter: {error}", line=1) from None
     for line, problem in _bad_links(folder, file, tokens, files):
-        warn(path, _shown(folder, FileError(file, f"warning: {problem}", line=line)))
+        warn(_shown(folder, FileError(file, f"warning: {problem}", line=line)))
     return Page(path, file, _parent(path), content, _order(order, path))
 
 

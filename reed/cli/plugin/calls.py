@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 
 from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Output, print_error
@@ -20,11 +21,7 @@ def send(args: Args, output: Output) -> int:
     name, action = args.arg("NAME"), args.arg("ACTION")
     with connect(args, timeout=None) as core:
         data = _action_input(core, name, action, args.arg_list("INPUT"))
-        try:
-            answer = core.plugin_send(name, action, data)
-        except CallError as error:
-            raise _with_origin(error, name, f"action {action}") from None
-    return _print_answer(answer, output, f"plugin {name}, action {action}")
+        return _call(output, name, f"action {action}", lambda: core.plugin_send(name, action, data))
 
 
 def _send_all(action: str, args: Args, output: Output) -> int:
@@ -67,31 +64,27 @@ def _declared_input(core: Client, name: str, action: str) -> str:
 def run_schedule(args: Args, output: Output) -> int:
     name, schedule = args.arg("NAME"), args.arg("SCHEDULE")
     with connect(args, timeout=None) as core:
-        try:
-            answer = core.plugin_run_schedule(name, schedule)
-        except CallError as error:
-            raise _with_origin(error, name, f"schedule {schedule}") from None
-    return _print_answer(answer, output, f"plugin {name}, schedule {schedule}")
+        return _call(output, name, f"schedule {schedule}", lambda: core.plugin_run_schedule(name, schedule))
 
 
-def _print_answer(answer: PluginAnswer, output: Output, what: str) -> int:
-    """Returns the exit code: 1 for a status of 400 or more."""
+def _call(output: Output, name: str, what: str, call: Callable[[], PluginAnswer]) -> int:
+    """Print the answer; the exit code is 1 for a status of 400 or more. An error names the plugin and `what`."""
+    try:
+        answer = call()
+    except CallError as error:
+        message = error.message.removeprefix(f"{name}.{what.rpartition(' ')[2]}: ")  # of errors in Lua code
+        if not re.match(rf"(plugin )?{re.escape(name)}\b", message):
+            message = f"plugin {name}, {what}: {message}"
+        raise type(error)(message, hint=error.hint, status=error.status, error_code=error.error_code) from None
     body = bytes(answer.body)
     if output.as_json and not _is_json(body):
         output.json(body.decode("utf-8", "replace") if body else None)
     elif body:
         output.text(body)
     if answer.status >= 400:
-        print_error(f"{what}: status {answer.status}")
+        print_error(f"plugin {name}, {what}: status {answer.status}")
         return 1
     return 0
-
-
-def _with_origin(error: CallError, name: str, what: str) -> CallError:
-    """Prefix the error with plugin and action or schedule, unless it starts with the plugin."""
-    message = error.message.removeprefix(f"{name}.{what.rpartition(' ')[2]}: ")  # of errors in Lua code
-    named = message if re.match(rf"(plugin )?{re.escape(name)}\b", message) else f"plugin {name}, {what}: {message}"
-    return type(error)(named, hint=error.hint, status=error.status, error_code=error.error_code)
 
 
 def _is_json(data: bytes) -> bool:

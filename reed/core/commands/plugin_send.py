@@ -65,7 +65,7 @@ def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handl
         receivers = [
             each
             for each in endpoints.values()
-            if each.plugin.state in PRESENT and request.action in each.actions and _may_send(call.caller, each)
+            if each.plugin.state in PRESENT and request.action in each.actions and each.lets_in(call.caller)
         ]
         text = bytes(request.input)
 
@@ -85,14 +85,9 @@ def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handl
 
 def check_may_send(caller: Caller, endpoint: PluginEndpoint) -> None:
     """Raises PermissionDenied."""
-    if not _may_send(caller, endpoint):
+    if not endpoint.lets_in(caller):
         groups = ", ".join(sorted(endpoint.plugin.row.user_groups))
         raise PermissionDenied(f"{caller.name} may not send to {endpoint.name}", hint=f"its row lets in: {groups}")
-
-
-def _may_send(caller: Caller, endpoint: PluginEndpoint) -> bool:
-    """`user_groups` restricts people, not plugins."""
-    return bool(caller.is_admin or caller.plugin or caller.groups & endpoint.plugin.row.user_groups)
 
 
 def _call_action(

@@ -209,9 +209,18 @@ function guard.takes(fn, number)
   return info.nparams >= number or info.isvararg
 end
 
---- Called once the whole SDK is loaded: minor collections do not touch old objects, so a fork shares their pages with the
--- zygote. Called earlier, the growth of the heap would switch Lua to major collections.
-function guard.age_heap() collectgarbage("generational") end
+local ROOM = 1000 -- short strings
+local GROWTH = 200 -- percent
+
+--- Called once the whole SDK is loaded, so that a plugin writes to few pages that it shares with the zygote. Minor
+-- collections do not touch old objects; a heap that has grown by less than GROWTH is not collected as a whole. The table
+-- of short strings gets room for those of a plugin, since it writes to each string when it grows.
+function guard.age_heap()
+  local strings = {}
+  for i = 1, ROOM do strings[i] = "room " .. i end
+  collectgarbage("generational")
+  if _VERSION ~= "Lua 5.4" then collectgarbage("param", "minormajor", GROWTH) end -- 5.4 has 100
+end
 
 function guard.is_expired() return expired end
 function guard.is_running(thread)

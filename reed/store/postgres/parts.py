@@ -26,16 +26,15 @@ from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Server
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
 from reed.store.postgres.log_statements import FOLLOWER
 from reed.store.postgres.long_reads import LongReads
+from reed.store.postgres.memory import Records, RowCount, Types
 from reed.store.postgres.operation import Attempt, Operation, Pending, WriteContext
 from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
-from reed.store.postgres.records import Records, RowCount
 from reed.store.postgres.schedules import SCHEDULES, Schedules
 from reed.store.postgres.search_index import SearchIndex
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import READS, WRITES
 from reed.store.postgres.tables import EPOCH, migrate
-from reed.store.postgres.types import Types
 from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
 from reed.store.setting import StoreSetting
@@ -228,12 +227,7 @@ class Parts:
         hosts = [host for host, _ in self._server.hosts]
         if self._server.addresses:
             self._indexer.submit(
-                "resolve",
-                (hosts,),
-                self._server.resolve,
-                ignore,
-                origin=THE_STORE,
-                deadline=self._deadlines.job,
+                "resolve", (hosts,), self._server.resolve, ignore, origin=THE_STORE, deadline=self._deadlines.job
             )
 
     def _reader_ready(self) -> None:

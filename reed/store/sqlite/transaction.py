@@ -51,11 +51,11 @@ class Transaction:
     __slots__ = (
         "_bytes",
         "_callers",
+        "_execute",
         "_has_waited",
         "_is_file_lost",
         "_is_synced",
         "_next_full_check",
-        "_on_due",
         "_parts",
         "_unsettled",
         "before_commit",
@@ -64,19 +64,20 @@ class Transaction:
         "fsync_seconds",
         "is_open",
         "on_end",
+        "wake",
         "writer",
     )
 
     def __init__(self, database: Database, on_due: Callable[[], None]) -> None:
-        """`on_due` is called when a transaction is opened."""
         self.database = database
         self.writer = database.writer
+        self._execute = self.writer.cursor().execute  # writer.execute makes a cursor each time
         self.is_open = False
         self.commits = 0
         self.fsync_seconds = 0.0  # spent by COMMITs and checkpoints waiting for the disk
         self.on_end: list[Callable[[CallError | None], None]] = []  # called with the error, or None after a COMMIT
         self.before_commit: Callable[[], None] = lambda: None  # writes what belongs to the whole transaction
-        self._on_due = on_due
+        self.wake = on_due  # requests `commit` and `work` for this turn; so does opening a transaction
         self._parts: list[Part] = []
         self._unsettled: list[Part] = []  # failed to read the file again after a ROLLBACK
         self._callers: list[_Caller] = []
@@ -103,7 +104,7 @@ class Transaction:
         if self._bytes < LARGE or self._has_waited:
             return True
         self._has_waited = True
-        self._on_due()
+        self.wake()
         return False
 
     def begin_unsynced(self) -> None:
@@ -115,17 +116,13 @@ class Transaction:
         while self._unsettled:
             self._unsettled[-1].settle(committed=False)
             self._unsettled.pop()
-        self.writer.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         self.is_open = True
-        self._on_due()
+        self.wake()
 
     def reply_at_end(self, done: Done[T], value: T, failed: Failed) -> None:
         """Call `done(value)` after the COMMIT, or `failed(error)`."""
         self._callers.append((done, value, failed))
-
-    def wake(self) -> None:
-        """Request `commit` and `work` for this turn."""
-        self._on_due()
 
     def commit(self) -> None:
         """COMMIT, if a transaction is open; a failure goes to the callers."""
@@ -168,7 +165,7 @@ class Transaction:
     def _sync(self, statement: str) -> None:
         began, used = time.monotonic(), time.thread_time()
         try:
-            self.writer.execute(statement).fetchone()
+            self._execute(statement).fetchone()
         finally:
             self.fsync_seconds += max(0.0, time.monotonic() - began - (time.thread_time() - used))
 
