@@ -8,11 +8,11 @@ from itertools import cycle
 import pytest
 
 from bench.content import KILOBYTE, PAGE_TYPE, pages
-from reed.store.sqlite import SqliteStore
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command
 from reed.wire.frames import ReceiveBuffer
 from reed.wire.snippets import Record, SnippetCreate, SnippetGot
+from tests.inline_store import inline_store
 
 pytest.importorskip("pytest_benchmark")
 pytestmark = pytest.mark.benchmark(warmup=True, max_time=0.3, min_rounds=5)
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.benchmark(warmup=True, max_time=0.3, min_rounds=5)
 
 @pytest.fixture
 def store(tmp_path):
-    store = SqliteStore(tmp_path / "content.db")
+    store = inline_store(tmp_path / "content.db")
     wait(store.define, "page", json.dumps(PAGE_TYPE).encode())
     store.commit()
     yield store
@@ -75,7 +75,7 @@ def test_a_record_from_memory(benchmark, store):
 
 
 def test_a_record_from_the_disk(benchmark, tmp_path):
-    store = SqliteStore(tmp_path / "content.db", cache_bytes=0)
+    store = inline_store(tmp_path / "content.db", cache_bytes=0)
     wait(store.define, "page", b"{}")
     snippet_id = wait(store.create, "page", "intro", KILOBYTE)
     assert benchmark(wait, store.get, "intro").id == snippet_id

@@ -51,8 +51,8 @@ from reed.store.base import Store
 from reed.store.context import StoreContext
 from reed.store.factory import open_store
 from reed.store.workers import Deadline, Deadlines
+from reed.supervision.adoption import write_pid_file
 from reed.supervision.permissions import People
-from reed.supervision.pidfile import write_pid_file
 from reed.supervision.reload_report import Reported
 from reed.supervision.supervisor import Supervisor
 from reed.system_calls import check_system_calls

@@ -18,9 +18,8 @@ from reed.cli.output import Column, JsonContent, JsonText, Output
 from reed.cli.parse import Args, UsageError
 from reed.errors import Malformed, ReedError
 from reed.figures import timestamp
-from reed.wire.conditions import conditions_of
 from reed.wire.json_spans import member_text
-from reed.wire.snippets import Record
+from reed.wire.snippets import Record, conditions_of
 
 MAX_SORTED = 100_000  # snippets
 MAX_SORTED_BYTES = 512 * 1024 * 1024  # of contents

@@ -61,7 +61,7 @@ def show_status(args: Args, output: Output) -> None:
 
         found = status_of_sqlite(folder)
     else:
-        from reed.store.postgres.status import status as status_of_postgres
+        from reed.store.postgres.side import status as status_of_postgres
 
         found = status_of_postgres(setting)
     output.figures(found, _describe(found))

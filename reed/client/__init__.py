@@ -13,7 +13,7 @@ Json is JSON text as `bytes`, or any value that can be encoded. A ref is a snipp
 
 After NoAnswer the next call reconnects. Threads take turns on a Client. `pipelined` keeps many requests in flight.
 
-    client ── content, structure, plugins    the methods            ┐
+    client ── content, plugins               the methods            ┐
        └───── connection, link, pipeline     sockets and turns      ├── protocol: bytes, no I/O
     aio ───── pool, connection               sockets and tasks      ┘
 """
@@ -24,10 +24,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reed.client.connection import DEFAULT_RUNTIME_DIR, ClientConnection, NoAnswer, TimedOut, core_socket
-from reed.client.content import ContentMethods
+from reed.client.content import ContentMethods, StructureMethods
 from reed.client.pipeline import Request
 from reed.client.plugins import PluginMethods
-from reed.client.structure import StructureMethods
 from reed.client.values import to_json
 from reed.wire.codes import Command
 

@@ -18,8 +18,7 @@ from typing import Any
 from reed.errors import ReedError
 from reed.store.schedules import ScheduleState
 from reed.supervision.lifecycle import PRESENT, State
-from reed.supervision.local_time import iso
-from reed.supervision.schedule import Schedule
+from reed.supervision.schedule import Schedule, iso
 from reed.wire import strict_json
 from reed.wire.common import unpack_status
 from reed.wire.structs import STATUS, Bytes

@@ -26,7 +26,7 @@ from reed.peer_log import THE_CORE, PeerLog
 from reed.store.base import Failed, Store
 from reed.store.schedules import ScheduleState
 from reed.supervision.lifecycle import AT_REST, PRESENT
-from reed.supervision.local_time import LOCAL_TIME, iso
+from reed.supervision.schedule import LOCAL_TIME, iso
 from reed.wire.structs import Bytes
 
 LOOK_SECONDS = 60.0

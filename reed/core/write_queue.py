@@ -135,10 +135,10 @@ class WriteQueue:
         self._in_turn(partial(self._store.delete, ref, cascade), done, failed, origin)
 
     def restore(
-        self, record: Record, done: Done[Restored], failed: Failed, origin: Origin = THE_STORE, **how: bool
+        self, record: Record, done: Done[Restored], failed: Failed, origin: Origin = THE_STORE, *, flags: int = 0
     ) -> None:
         def restore(done: Done[Restored], failed: Failed, origin: Origin) -> None:
-            self._store.restore(record, done, failed, origin=origin, **how)
+            self._store.restore(record, done, failed, flags=flags, origin=origin)
 
         self._in_turn(restore, done, failed, origin, len(record.content))
 

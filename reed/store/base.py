@@ -143,17 +143,9 @@ class Store(Protocol):
         """Conflict when the snippet has bonds, unless `cascade`, which removes them. Gives the id."""
 
     def restore(
-        self,
-        record: Record,
-        done: Done[Restored],
-        failed: Failed,
-        *,
-        accept_unfit: bool = False,
-        overwrite: bool = False,
-        dry_run: bool = False,
-        origin: Origin = THE_STORE,
+        self, record: Record, done: Done[Restored], failed: Failed, *, flags: int = 0, origin: Origin = THE_STORE
     ) -> None:
-        """Write a record with its own id, version and times (see `restoring`)."""
+        """Write a record with its own id, version and times (see `restoring`); `flags` of RestoreFlag."""
 
     def is_placed(self, origin: Origin) -> bool:
         """Whether each write of this origin that was begun is in the open transaction: the next one sees it, and only
@@ -221,7 +213,7 @@ class Store(Protocol):
     def check(
         self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """Snippets that do not fit their type, page by page: see `fitting`."""
+        """Snippets that do not fit their type, page by page: see `contents.check_stored`."""
 
     # Search.
 

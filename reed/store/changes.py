@@ -13,7 +13,6 @@ from reed.errors import CursorTooOld, Malformed
 from reed.wire.watch import Change
 
 PAGE_CHANGES = 500  # in a page, about
-DEFAULT_MAX_CHANGES = 100_000  # that the log keeps, some 15 MB
 
 _HINT = "read what you need again (SNIPPET_LIST), and watch without a cursor, from now on"
 
@@ -40,12 +39,12 @@ def position_of(cursor: str, epoch: str) -> int:
     return int(number)
 
 
-def too_old(cursor: str, kept: int) -> CursorTooOld:
-    """`kept`: how many changes the log keeps."""
-    return CursorTooOld(
-        f"the cursor {cursor} is too old: the store keeps the last {kept} changes (limits.kept_changes)", hint=_HINT
-    )
-
-
-def not_yet(cursor: str) -> CursorTooOld:
-    return CursorTooOld(f"the cursor {cursor} is beyond the last change of this store", hint=_HINT)
+def check_kept(position: int, epoch: str, trimmed: int, last: int, max_changes: int) -> None:
+    """Raises CursorTooOld unless the log, trimmed up to a position, still has what follows this one."""
+    if position < trimmed:
+        problem = f"is too old: the store keeps the last {max_changes} changes (limits.kept_changes)"
+    elif position > last:
+        problem = "is beyond the last change of this store"
+    else:
+        return
+    raise CursorTooOld(f"the cursor {cursor_of(epoch, position)} {problem}", hint=_HINT)

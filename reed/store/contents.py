@@ -28,6 +28,10 @@ from reed.wire.strict_json import Json
 from reed.wire.structs import RECORD, STATUS
 
 MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # a GET must be able to return it
+MAX_CHECKED = 1000  # snippets in a page of `check_stored`
+_MAX_CHECKED_BYTES = 8 * 1024 * 1024  # of content in it; it has one snippet at least
+_OVERHEAD = 512  # bytes counted for a snippet besides its content
+_MAX_DESCRIBED = 10  # snippets in each page
 
 HANDLERS = {
     kind: f"reed.store.contents:{kind}" for kind in ("check_content", "merge_content", "explain_content", "try_type")
@@ -175,7 +179,7 @@ def _merged(old: bytes, patch: bytes) -> tuple[bytes, dict[str, Json]]:
 
 
 def _named(type_: Type) -> tuple[str, bytes, list[str]]:
-    return type_.name, type_.definition, type_.fields
+    return type_.name, type_.definition, list(type_.fields)
 
 
 def _field_values(values: _Values) -> dict[str, FieldValue]:
@@ -213,6 +217,31 @@ def try_type(name: str, definition: bytes) -> tuple[bytes, tuple[Any, ...] | Non
             schema.is_valid(probe)
     outline, cost = outline_of(name, definition)
     return outline, None if cost is None else tuple(cost)
+
+
+def check_stored(snippets: Iterable[tuple[str, str, bytes]], type_: Type, limit: int) -> bytes:
+    """Which snippets (id, name, content) do not fit their type, which may have been redefined; up to `limit`, 0 means
+    MAX_CHECKED, which is also the most. Gives JSON; cursor "" is the end:
+
+    {"checked": 1000, "unfit": 2, "first": [{"id", "name", "problem"}, …], "cursor": "0190…"}
+    """
+    limit = min(limit or MAX_CHECKED, MAX_CHECKED)
+    checked = unfit = size = 0
+    cursor = last = ""
+    first: list[dict[str, str]] = []
+    for snippet_id, name, content in snippets:
+        if checked == limit or size > _MAX_CHECKED_BYTES:
+            cursor = last
+            break
+        try:
+            type_.check(strict_json.loads(content))
+        except Invalid as error:
+            unfit += 1
+            if len(first) < _MAX_DESCRIBED:
+                first.append({"id": snippet_id, "name": name, "problem": error.message})
+        checked, last = checked + 1, snippet_id
+        size += len(content) + _OVERHEAD
+    return strict_json.dumps({"checked": checked, "unfit": unfit, "first": first, "cursor": cursor})
 
 
 def _probes() -> Iterator[Json]:

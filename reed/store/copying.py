@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import count, groupby
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from reed.errors import Conflict
@@ -122,12 +125,12 @@ def copy(
     anything else than a part of `source`, StoreFailed."""
     if not overwrite:
         _check_part(source, target)
-    copied = Copied()
+    copied, tick = Copied(), _counting(progress)
     _copy_types(source, target, copied)
     if overwrite:
         _delete_bonds(source, target, copied)
-    done = _copy_rows("snippets", _snippet_pairs(source, target), target.put_snippets, _id, copied, progress, 0)
-    _copy_rows("bonds", _bond_pairs(source, target), target.put_bonds, _same, copied, progress, done)
+    _copy_rows("snippets", _snippet_pairs(source, target), target.put_snippets, _id, copied, tick)
+    _copy_rows("bonds", _bond_pairs(source, target), target.put_bonds, _same, copied, tick)
     copied.written["events"] = target.put_events(source)
     target.put_schedules(source.schedules())
     source.check_idle()
@@ -138,20 +141,15 @@ def differences(source: Side, target: Side, progress: Callable[[int], None] = la
     for name, (ours, theirs) in _both(source.types(), target.types()):
         if ours != theirs:
             yield _difference(f"type {name}", ours, theirs, "the definitions differ")
-    done = 0
-    for snippet, other in _snippet_pairs(source, target):
-        done += 1
-        progress(done)
+    tick = _counting(progress)
+    for snippet_id, snippet, other in _snippet_pairs(source, target):
+        tick()
         if snippet != other:
-            yield _difference(
-                f"snippet {(snippet or other or _NO_ID).id}", snippet, other, _snippets_differ(snippet, other)
-            )
-    for bond, other_bond in _bond_pairs(source, target):
-        done += 1
-        progress(done)
+            yield _difference(f"snippet {snippet_id}", snippet, other, _snippets_differ(snippet, other))
+    for (child, parent), bond, other_bond in _bond_pairs(source, target):
+        tick()
         if bond != other_bond:
-            found = bond or other_bond or _NO_BOND
-            yield _difference(f"bond {found.parent} > {found.child}", bond, other_bond, "weight, path or id differ")
+            yield _difference(f"bond {parent} > {child}", bond, other_bond, "weight, path or id differ")
     lost, other_lost = source.lost(), target.lost()
     for name, (waiting, others) in _both(_events_of(source), _events_of(target)):
         if waiting != others:
@@ -178,15 +176,14 @@ def waiting_events(changes: Iterable[Change]) -> dict[str, WaitingEvents]:
 
 # Reading both sides at once.
 
-_NO_ID = Snippet("", "", "", 0, 0, 0, b"", ())
-_NO_BOND = Bond("", "", 0, "", "")
+Pairs = Iterator[tuple[Any, T | None, T | None]]  # the key of a row, the row in FROM, the row in TO
 
 
-def _snippet_pairs(source: Side, target: Side) -> Iterator[tuple[Snippet | None, Snippet | None]]:
+def _snippet_pairs(source: Side, target: Side) -> Pairs[Snippet]:
     return _pairs(_pages(source.snippets, _id, ""), _pages(target.snippets, _id, ""), _id)
 
 
-def _bond_pairs(source: Side, target: Side) -> Iterator[tuple[Bond | None, Bond | None]]:
+def _bond_pairs(source: Side, target: Side) -> Pairs[Bond]:
     return _pairs(_pages(source.bonds, _ends, ("", "")), _pages(target.bonds, _ends, ("", "")), _ends)
 
 
@@ -196,19 +193,18 @@ def _pages(page: Callable[[Any], list[T]], key: Callable[[T], Any], after: Any) 
         after = key(rows[-1])
 
 
-def _pairs(ours: Iterator[T], theirs: Iterator[T], key: Callable[[T], Any]) -> Iterator[tuple[T | None, T | None]]:
+def _pairs(ours: Iterator[T], theirs: Iterator[T], key: Callable[[T], Any]) -> Pairs[T]:
     """Rows with equal keys together; both iterators are sorted by key."""
-    mine, other = next(ours, None), next(theirs, None)
-    while mine is not None or other is not None:
-        if other is None or (mine is not None and key(mine) < key(other)):
-            yield mine, None
-            mine = next(ours, None)
-        elif mine is None or key(other) < key(mine):
-            yield None, other
-            other = next(theirs, None)
-        else:
-            yield mine, other
-            mine, other = next(ours, None), next(theirs, None)
+    rows = merge(((key(row), 0, row) for row in ours), ((key(row), 1, row) for row in theirs), key=itemgetter(0))
+    for shared, group in groupby(rows, key=itemgetter(0)):
+        found = {side: row for _, side, row in group}
+        yield shared, found.get(0), found.get(1)
+
+
+def _counting(progress: Callable[[int], None]) -> Callable[[], None]:
+    """Each call tells one more."""
+    numbers = count(1)
+    return lambda: progress(next(numbers))
 
 
 def _both(ours: Mapping[str, T], theirs: Mapping[str, T]) -> Iterator[tuple[str, tuple[T | None, T | None]]]:
@@ -272,7 +268,7 @@ def _not_in(
     found: list[T] = []
     if not theirs(first):
         return found
-    for mine, other in _pairs(_pages(ours, key, first), _pages(theirs, key, first), key):
+    for _, mine, other in _pairs(_pages(ours, key, first), _pages(theirs, key, first), key):
         if other is not None and mine != other:
             found.append(other)
             if len(found) > _MAX_NAMED:
@@ -293,7 +289,7 @@ def _copy_types(source: Side, target: Side, copied: Copied) -> None:
 def _delete_bonds(source: Side, target: Side, copied: Copied) -> None:
     """First, so that snippets can be deleted."""
     batch: list[Bond] = []
-    for bond, other in _bond_pairs(source, target):
+    for _, bond, other in _bond_pairs(source, target):
         if other is not None and bond != other:
             batch.append(other)
             copied.deleted["bonds"] += bond is None
@@ -306,13 +302,12 @@ def _delete_bonds(source: Side, target: Side, copied: Copied) -> None:
 
 def _copy_rows(
     what: str,
-    pairs: Iterator[tuple[T | None, T | None]],
+    pairs: Pairs[T],
     put: Callable[[Collection[T], Collection[Any]], None],
     name: Callable[[T], Any],
     copied: Copied,
-    progress: Callable[[int], None],
-    done: int,
-) -> int:
+    tick: Callable[[], None],
+) -> None:
     batch: list[T] = []
     deleted: list[Any] = []
     size = 0
@@ -327,9 +322,8 @@ def _copy_rows(
         batch.clear()
         deleted.clear()
 
-    for mine, other in pairs:
-        done += 1
-        progress(done)
+    for _, mine, other in pairs:
+        tick()
         if mine is None and other is not None:
             deleted.append(name(other))
         elif mine is not None and mine != other:
@@ -340,4 +334,3 @@ def _copy_rows(
         if len(batch) + len(deleted) >= PAGE_ROWS or size >= PAGE_BYTES:
             write()
     write()
-    return done

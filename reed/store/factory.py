@@ -13,7 +13,14 @@ _DRIVER = "psycopg"  # of PostgreSQL
 def open_store(setting: StoreSetting, context: StoreContext) -> Store:
     """Raises ReedError."""
     check_driver(setting)
-    return _open_postgres(setting, context) if setting.kind == "postgres" else _open_sqlite(context)
+    if setting.kind == "sqlite":
+        from reed.store.sqlite.files import FILE
+        from reed.store.sqlite.store import SqliteStore
+
+        return SqliteStore(context.data_dir / FILE, context)
+    from reed.store.postgres.store import PostgresStore
+
+    return PostgresStore(setting, context)
 
 
 def check_driver(setting: StoreSetting) -> None:
@@ -26,27 +33,3 @@ def check_driver(setting: StoreSetting) -> None:
         raise ReedError(
             f"store {setting}: the package {_DRIVER} is not installed", hint="pip install 'reed-cms[postgres]'"
         )
-
-
-def _open_sqlite(context: StoreContext) -> Store:
-    from reed.store.sqlite.files import FILE
-    from reed.store.sqlite.store import HANDLERS, INDEXER_HANDLERS, SqliteStore
-
-    return SqliteStore(
-        context.data_dir / FILE,
-        max_events=context.max_events,
-        max_changes=context.max_changes,
-        on_due=context.loop.request_commit,
-        on_news=context.on_news,
-        warn=context.warn,
-        workers=context.open_workers(HANDLERS, context.max_workers),
-        indexer=context.open_workers(INDEXER_HANDLERS, 1, "indexer"),
-        call_later=context.loop.call_later,
-        deadlines=context.deadlines,
-    )
-
-
-def _open_postgres(setting: StoreSetting, context: StoreContext) -> Store:
-    from reed.store.postgres import open_postgres
-
-    return open_postgres(setting, context)

@@ -4,10 +4,10 @@
     no snippet with this id           "created"
     the same record                   "unchanged"
     an older version                  "replaced"
-    a newer version, or another       Conflict, or "replaced" with `overwrite`
+    a newer version, or another       Conflict, or "replaced" with OVERWRITE
     record with the same version
 
-The sequence number in the id, which must be unused, becomes the key. With `accept_unfit` a content that does not fit
+The sequence number in the id, which must be unused, becomes the key. With ACCEPT_UNFIT a content that does not fit
 its type, or times in the future, give a warning instead of Invalid.
 """
 
@@ -20,7 +20,7 @@ from reed.errors import Conflict, Invalid
 from reed.store.base import Restored
 from reed.store.ids import is_uuid_7, time_in
 from reed.wire import identifiers
-from reed.wire.snippets import Record
+from reed.wire.snippets import Record, RestoreFlag
 
 MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that a record may be ahead of this machine's clock
 MAX_TIME = 7_258_118_400_000_000  # Unix microseconds: the year 2200
@@ -51,26 +51,18 @@ def checked(record: Record) -> Record:
     return record
 
 
-def plan(
-    record: Record,
-    old: Record | None,
-    unfit: Invalid | None,
-    now: int,
-    *,
-    accept_unfit: bool,
-    overwrite: bool,
-) -> Plan:
+def plan(record: Record, old: Record | None, unfit: Invalid | None, now: int, flags: int) -> Plan:
     """`record` is `checked`, `old` the stored record with its sequence number, `unfit` why the content does not fit its
-    type; `now` in Unix microseconds. Raises Invalid, Malformed or Conflict. The store still has to check that name and
-    unique fields are free."""
+    type; `now` in Unix microseconds; `flags` of RestoreFlag. Raises Invalid, Malformed or Conflict. The store still has
+    to check that name and unique fields are free."""
     if old == record:
         return Plan(record, old, Restored(record.id, "unchanged"))
     if old is not None:
-        _check_older(record, old, overwrite=overwrite)
+        _check_older(record, old, overwrite=bool(flags & RestoreFlag.OVERWRITE))
     if record.semantic_name:
         identifiers.check("semantic name", record.semantic_name)
     problems = [*([unfit] if unfit else []), *_ahead(record, now + MAX_AHEAD)]
-    if problems and not accept_unfit:
+    if problems and not flags & RestoreFlag.ACCEPT_UNFIT:
         raise problems[0]
     warning = "; ".join(problem.message for problem in problems)
     return Plan(record, old, Restored(record.id, "created" if old is None else "replaced", warning))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from reed.errors import Conflict, Malformed, NotFound, nearest
-from reed.store.base import Overtaken, RecordPage
+from reed.store.base import Done, Overtaken, RecordPage
 from reed.store.ids import sequence_of
 from reed.wire.snippets import Record
 
@@ -99,3 +99,13 @@ def collect_page(
             if matches is not None and len(records) == limit:
                 return RecordPage(records, records[-1].id)
     return RecordPage(records, "")
+
+
+def marshalled(page: RecordPage) -> tuple[list[tuple[Any, ...]], str]:
+    """A worker's answer: what marshal can carry."""
+    return [tuple(record) for record in page.records], page.cursor
+
+
+def page_to(done: Done[RecordPage]) -> Done[tuple[list[tuple[Any, ...]], str]]:
+    """What takes a worker's answer, a `marshalled` page, and gives the page to `done`."""
+    return lambda answer: done(RecordPage([Record._make(row) for row in answer[0]], answer[1]))

@@ -47,8 +47,9 @@ class Type(NamedTuple):
     problem: str = ""  # why the type is switched off: its snippets can be read, not written
 
     @property
-    def fields(self) -> list[str]:
-        return sorted(self.indexed | self.unique)
+    def fields(self) -> dict[str, bool]:
+        """The fields with an index, sorted; whether their values are unique."""
+        return {field: field in self.unique for field in sorted(self.indexed | self.unique)}
 
     def check(self, content: dict[str, Json]) -> None:
         """Raises Invalid, which names each problem and its place."""
@@ -127,6 +128,10 @@ class TypeCatalog:
     def columns(self) -> set[int]:
         """The columns of the search index that any type uses."""
         return {column for type_ in self for _, column in type_.columns}
+
+    def max_depths(self) -> dict[str, int]:
+        """By type, of those that have one."""
+        return {type_.name: type_.max_depth for type_ in self if type_.max_depth is not None}
 
     def __iter__(self) -> Iterator[Type]:
         return iter(self._types.values())
@@ -209,6 +214,15 @@ def compile_type(name: str, definition: bytes, *, for_loop: bool = False, withou
         composed_of=fields.get("composed_of"),
         max_depth=fields.get("max_depth"),
     )
+
+
+def compile_in_loop(name: str, definition: bytes) -> Type | None:
+    """None: a worker has to try it. Raises Malformed, Invalid."""
+    check_definition(name, definition)
+    if len(definition) > MAX_DEFINITION_IN_LOOP:
+        return None
+    new = compile_type(name, definition, for_loop=True)
+    return new if new.schema is None or new.schema.is_compiled else None
 
 
 def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:

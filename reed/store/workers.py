@@ -6,9 +6,8 @@ store ── submit(kind, arguments) ──▶ a worker runs the function that H
 
 from __future__ import annotations
 
-import importlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -64,54 +63,6 @@ class Workers(Protocol):
         """Whether this turn of the loop has used up its time. The caller then leaves the rest to `call_soon`."""
 
     def call_soon(self, callback: Callable[[], None]) -> None: ...
-
-
-class InlineWorkers:
-    """Runs each handler at once in this process, without a deadline."""
-
-    def __init__(self, handlers: Mapping[str, str]) -> None:
-        """`handlers`: "module:function" by kind."""
-        self._handlers = handlers
-        self._jobs: deque[Callable[[], None]] = deque()  # submitted by the answer to another one
-        self._is_running = False
-
-    def submit(
-        self,
-        kind: str,
-        arguments: tuple[Any, ...],
-        done: Callable[[Any], None],
-        failed: Callable[[CallError], None],
-        *,
-        origin: Origin,  # noqa: ARG002
-        deadline: Deadline,  # noqa: ARG002
-    ) -> None:
-        def run() -> None:
-            module, _, name = self._handlers[kind].partition(":")
-            try:
-                value = getattr(importlib.import_module(module), name)(*arguments)
-            except CallError as error:
-                failed(error)
-            else:
-                done(value)
-
-        self._jobs.append(run)
-        if self._is_running:
-            return
-        self._is_running = True
-        try:
-            while self._jobs:
-                self._jobs.popleft()()
-        finally:
-            self._is_running = False
-
-    def hold(self, callback: Callable[[Release], None]) -> None:
-        callback(lambda: None)
-
-    def over_budget(self) -> bool:
-        return False
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        callback()
 
 
 class OrderedJobs:

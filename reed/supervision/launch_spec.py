@@ -55,11 +55,7 @@ class Launcher(Protocol):
         """May there be a process whose pid has not been reported yet?"""
 
     def launch(
-        self,
-        spec: LaunchSpec,
-        output_fd: int,
-        on_launched: Callable[[int], None],
-        on_failed: Callable[[str], None],
+        self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
     ) -> None:
         """Start the process as the leader of its own session, with `output_fd` as its stdout and stderr.
 

@@ -12,13 +12,12 @@ from functools import partial
 from typing import Any
 
 from reed.errors import CallError, PluginOffline, ReedError
-from reed.supervision.adoption import REJOIN_TIMEOUT
+from reed.supervision.adoption import REJOIN_TIMEOUT, PidFile, mark_hibernating, unmark_hibernating
 from reed.supervision.callbacks import Done, Failed, Process, SupervisionContext, Waiters
 from reed.supervision.launch_spec import Specification, settings_of, specify
 from reed.supervision.lifecycle import PRESENT, Lifecycle, State, Trigger
 from reed.supervision.manifest import Manifest
 from reed.supervision.output import PluginLog
-from reed.supervision.pidfile import PidFile, mark_hibernating, unmark_hibernating
 from reed.supervision.plugin_process import SPAWN_TIMEOUT, PluginContext, PluginProcess
 from reed.supervision.registry_csv import Row
 from reed.supervision.replacement import Replacement

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reed.supervision.adoption import PidFile, pid_file, write_pid_file
 from reed.supervision.callbacks import SupervisionContext
 from reed.supervision.launch_spec import Specification
 from reed.supervision.output import Capture, PluginLog, open_fifo
-from reed.supervision.pidfile import PidFile, pid_file, write_pid_file
 from reed.supervision.watched_process import WatchedProcess
 from reed.wire.codes import Signal
 

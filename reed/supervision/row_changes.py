@@ -13,7 +13,6 @@ The whole file is read before a plugin changes, so a bad row changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -31,8 +30,28 @@ from reed.supervision.reload_report import Pending, ReloadReport
 Steps = Iterator[None]
 
 
+def run_steps(loop: Loop, steps: Steps, then: Callable[[ReedError | None], None]) -> None:
+    """As a job of the loop, interruptible at each yield."""
+
+    def work(until: float) -> bool:
+        try:
+            for _ in steps:
+                if loop.now() >= until:
+                    return True
+        except ReedError as error:
+            then(error)
+        except Exception as bug:
+            then(ReedError(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+            raise
+        else:
+            then(None)
+        return False
+
+    loop.add_job(work)
+
+
 class RegistryReload:
-    """Runs `steps` as a job of the loop, interruptible at each yield. They raise ReedError only before any change.
+    """Runs `steps`, which raise ReedError only before any change.
 
     Requests during a reload wait for the next one, because the file may have changed since.
     """
@@ -40,42 +59,27 @@ class RegistryReload:
     def __init__(self, loop: Loop, steps: Callable[[], Steps]) -> None:
         self._loop = loop
         self._make_steps = steps
-        self._steps: Steps | None = None
+        self._is_running = False
         self._current: Waiters[ReedError] = Waiters()
         self._next: Waiters[ReedError] = Waiters()
 
     def request(self, done: Done, failed: Callable[[ReedError], None]) -> None:
         self._next.add(done, failed)
-        if self._steps is None:
+        if not self._is_running:
             self._begin()
 
     def _begin(self) -> None:
-        self._steps = self._make_steps()
+        self._is_running = True
         self._next.move_to(self._current)
-        self._loop.add_job(self._work)
-
-    def _work(self, until: float) -> bool:
-        assert self._steps is not None
-        try:
-            for _ in self._steps:
-                if self._loop.now() >= until:
-                    return True
-        except ReedError as error:
-            self._end(error)
-        except Exception as bug:
-            self._end(ReedError(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
-            raise
-        else:
-            self._end(None)
-        return self._steps is not None
+        run_steps(self._loop, self._make_steps(), self._end)
 
     def _end(self, error: ReedError | None) -> None:
-        self._steps = None
+        self._is_running = False
         if error is None:
             self._current.done()
         else:
             self._current.fail(error)
-        if self._next and self._steps is None:
+        if self._next and not self._is_running:
             self._begin()
 
 
@@ -199,11 +203,12 @@ class RowChanges:
         def gone() -> None:
             self._context.callbacks.on_removed(name)
             if name in self.successors and not self.closing:
-                self._run_steps(self._context.callbacks.on_adding(name), left)
+                # `add` meets the same error as the steps, and reports it.
+                run_steps(self._context.loop, self._context.callbacks.on_adding(name), left)
             else:
                 left()
 
-        def left() -> None:
+        def left(_: ReedError | None = None) -> None:
             del self.leaving[name]
             successor = self.successors.pop(name, None)
             if successor is not None and self.closing:
@@ -213,19 +218,6 @@ class RowChanges:
             self.on_left()
 
         plugin.stop(gone, nothing)
-
-    def _run_steps(self, steps: Steps, then: Done) -> None:
-        loop = self._context.loop
-
-        def work(until: float) -> bool:
-            with suppress(ReedError):  # `then` meets the same error, and reports it
-                for _ in steps:
-                    if loop.now() >= until:
-                        return True
-            then()
-            return False
-
-        loop.add_job(work)
 
 
 class _Successor(NamedTuple):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from math import floor
 from typing import Annotated, NamedTuple
 
@@ -24,12 +24,43 @@ from reed.config import PluginConfig, ScheduleConfig
 from reed.document import Node
 from reed.errors import ConfigError, ManifestError, ReedError, nearest
 from reed.readers import boolean, interval, record, text
-from reed.supervision.local_time import LOCAL_TIME
 
 DAY = 86400.0
 LATE_SECONDS = 60.0  # if a run begins later than this, `every` counts from its begin, not from its due time
 _CRON_FIELDS = 5
 _INSTALL = "pip install 'reed-cms[schedules]'"
+
+
+class _LocalTime(tzinfo):
+    """The local time of this machine, with its changes to daylight saving time, as the C library knows it.
+
+    A `tzinfo` from `datetime.astimezone()` has one fixed offset; this one has the offset of each moment. TZ may name a
+    zone, or be a rule such as CET-1CEST,M3.5.0,M10.5.0/3.
+    """
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        if when is None:
+            return None
+        naive = when.replace(tzinfo=None)
+        return naive - datetime.fromtimestamp(naive.timestamp(), UTC).replace(tzinfo=None)
+
+    def dst(self, _when: datetime | None) -> timedelta | None:
+        return None  # not needed: the offset contains it
+
+    def tzname(self, when: datetime | None) -> str | None:
+        return None if when is None else when.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, when: datetime) -> datetime:
+        """With `fold` 1 in the hour that the clock shows for the second time."""
+        return datetime.fromtimestamp(when.replace(tzinfo=UTC).timestamp()).replace(tzinfo=self)
+
+
+LOCAL_TIME = _LocalTime()
+
+
+def iso(seconds: float, zone: tzinfo = LOCAL_TIME) -> str:
+    """ "2026-03-29T03:00:00+02:00" of seconds since 1970."""
+    return datetime.fromtimestamp(seconds, zone).isoformat(timespec="seconds")
 
 
 class BadRule(ReedError):

@@ -4,7 +4,6 @@ commands     the command table                 codes        flags, signals, mess
 structs      the fixed structs                 frames       header and payload, the receive buffer
 common, requests, snippets, watch, schema, registry, search, plugins     a record for each payload
 monitor      the stream of `reed monitor`      decode       its frames for people
-jsonl        the lines of an export            conditions   FIELD=VALUE as people write it
+jsonl        the lines of an export            exact_json   JSON whose numbers keep their digits
 identifiers, strict_json, json_spans           names, JSON, the places of values in JSON
-exact_json   JSON whose numbers keep their digits
 """

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntFlag
 from typing import Any, NamedTuple
 
 from reed.errors import Malformed
 from reed.wire import strict_json, structs
 from reed.wire.common import parsed, unpack_status
-from reed.wire.structs import (
-    Bytes,
-    clip,
-    decode_text,
-    exact,
-    fill,
-    head,
-    nothing_left,
-    pack_text,
-    split,
-    split_item,
-    unpack_items,
-    unpack_text,
-)
+from reed.wire.structs import Bytes, clip, decode_text, exact, fill, head, pack_text, split, split_item, unpack_text
 
 
 class SnippetCreate(NamedTuple):
@@ -168,7 +156,7 @@ class SnippetRestore(NamedTuple):
         if flags & ~_RESTORE_FLAGS:
             raise Malformed(f"SNIPPET_RESTORE: unknown flags 0x{flags & ~_RESTORE_FLAGS:02X}")
         record, rest = Record.unpack_from(memoryview(payload)[structs.FLAGS.size :])
-        nothing_left(rest, "SNIPPET_RESTORE")
+        structs.nothing_left(rest, "SNIPPET_RESTORE")
         return cls(flags, record)
 
 
@@ -187,7 +175,7 @@ class SnippetGot(NamedTuple):
     def unpack(cls, payload: Bytes) -> SnippetGot:
         status = unpack_status(payload)
         record, rest = Record.unpack_from(memoryview(payload)[structs.STATUS.size :])
-        nothing_left(rest, "SNIPPET_GET")
+        structs.nothing_left(rest, "SNIPPET_GET")
         return cls(status, record)
 
 
@@ -222,6 +210,29 @@ class SnippetFind(NamedTuple):
         return cls(unpack_text(kind), conditions, unpack_text(after), limit)
 
 
+def conditions_of(given: Iterable[str]) -> bytes | None:
+    """Conditions as people write them: FIELD=VALUE, where VALUE is JSON, else a string. None if there are none.
+
+    ["draft=false", "path=about"]  ->  {"draft":false,"path":"about"}
+
+    Raises Malformed.
+    """
+    found: dict[str, bytes] = {}
+    for condition in given:
+        field, equals, value = condition.partition("=")
+        if not field or not equals:
+            raise Malformed(f"expected FIELD=VALUE, found {condition!r}", hint="write FIELD=VALUE, such as draft=false")
+        if field in found:
+            raise Malformed(f"field {field} given twice", hint="all conditions must hold")
+        found[field] = value.encode("utf-8", "surrogateescape")
+        try:
+            strict_json.loads(found[field])
+        except Malformed:
+            found[field] = strict_json.dumps(value)
+    pairs = [strict_json.dumps(field) + b":" + value for field, value in found.items()]
+    return b"{%b}" % b",".join(pairs) if pairs else None
+
+
 class SnippetNames(NamedTuple):
     prefix: str
     limit: int
@@ -254,4 +265,4 @@ class SnippetPage(NamedTuple):
     def unpack(cls, payload: Bytes) -> SnippetPage:
         status, count, cursor = head(structs.SNIPPET_PAGE, payload, "SNIPPET_LIST")
         rest = memoryview(payload)[structs.SNIPPET_PAGE.size :]
-        return cls(status, unpack_text(cursor), unpack_items(Record.unpack_from, count, rest, "SNIPPET_LIST"))
+        return cls(status, unpack_text(cursor), structs.unpack_items(Record.unpack_from, count, rest, "SNIPPET_LIST"))

@@ -25,6 +25,7 @@ from reed.store.workers import THE_STORE, Origin
 from reed.testing import core
 from reed.wire.snippets import Record
 from tests.cli.conftest import Ran
+from tests.inline_store import inline_store
 from tests.postgres.cluster import Cluster
 from tests.postgres.conftest import cluster, database  # noqa: F401
 
@@ -37,7 +38,7 @@ class Content:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         folder.mkdir(exist_ok=True)
-        self.store = SqliteStore(folder / "content.db", **options)
+        self.store = inline_store(folder / "content.db", **options)
 
     def __enter__(self) -> Content:
         return self

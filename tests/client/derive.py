@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 CLIENT = Path(__file__).parents[2] / "reed" / "client"
-FILES = ("calls.py", "content.py", "structure.py", "plugins.py")
+FILES = ("calls.py", "content.py", "plugins.py")
 OWN = r"call|_assume|_request|_write|_json|_json_list|_json_object|snippet_list|snippet_find"
 ITERATORS = {"snippets"}
 

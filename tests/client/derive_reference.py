@@ -12,9 +12,8 @@ from pathlib import Path
 
 from reed.client import Client
 from reed.client.connection import ClientConnection
-from reed.client.content import ContentMethods
+from reed.client.content import ContentMethods, StructureMethods
 from reed.client.plugins import PluginMethods
-from reed.client.structure import StructureMethods
 
 PAGE = Path(__file__).parents[2] / "contrib" / "docs" / "reference" / "python-client.md"
 SECTIONS = {

@@ -13,10 +13,10 @@ from reed.core.events import MAX_TRIES, Events
 from reed.errors import CallError, PluginBusy, PluginCrashed
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.store.sqlite import SqliteStore
 from reed.supervision.lifecycle import State
 from reed.supervision.manifest import Action
 from reed.wire.plugins import PluginAnswer
+from tests.inline_store import inline_store
 
 
 class FakeEndpoint:
@@ -42,7 +42,7 @@ class Core:
     def __init__(self, path) -> None:
         self.now = 0.0
         self.loop = Loop(clock=lambda: self.now, on_exception=self._bug, commit=self._commit)
-        self.store = SqliteStore(path, on_due=self.loop.request_commit)
+        self.store = inline_store(path, on_due=self.loop.request_commit)
         self.endpoint = FakeEndpoint()
         self.events = Events(
             self.store, {"seo": self.endpoint}, self.loop, PeerLog(logging.getLogger("test"), self.loop)

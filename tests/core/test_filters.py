@@ -19,12 +19,13 @@ from reed.core.json_checks import HANDLERS, JsonChecks
 from reed.errors import CallError, Conflict, ErrorCode, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.store.sqlite import SqliteStore
-from reed.store.workers import DEADLINES, InlineWorkers, Origin
+from reed.store.sqlite.store import SqliteStore
+from reed.store.workers import DEADLINES, Origin
 from reed.supervision.manifest import Action, Filter
 from reed.wire import strict_json
 from reed.wire.plugins import PluginAnswer
 from reed.wire.snippets import Record
+from tests.inline_store import InlineWorkers, inline_store
 
 REFUSE = Filter("check")
 PASS = Filter("check", on_failure="pass", timeout=2.0)
@@ -117,7 +118,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path):
-    store = SqliteStore(tmp_path / "reed.db")
+    store = inline_store(tmp_path / "reed.db")
     store.define("page", b'{"schema":{"properties":{"n":{"type":"integer"}}}}', lambda new: None, pytest.fail)
     store.commit()
     made = Site(store)

@@ -18,12 +18,13 @@ from reed.core.router import Router
 from reed.errors import ActionNotFound, CallError
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.store.workers import DEADLINES, InlineWorkers, Origin
+from reed.store.workers import DEADLINES, Origin
 from reed.supervision.lifecycle import State
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.plugins import PluginSend
 from reed.wire.structs import HEADER
+from tests.inline_store import InlineWorkers
 
 EDITOR = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
 

@@ -17,11 +17,11 @@ from reed.core.schedules import LOOK_SECONDS, Schedules
 from reed.errors import CallError, Conflict, NotFound, PluginBusy, PluginOffline, StoreFailed
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.store.sqlite import SqliteStore
 from reed.supervision.lifecycle import State
 from reed.supervision.manifest import Action
 from reed.supervision.schedule import Schedule
 from reed.wire.plugins import PluginAnswer
+from tests.inline_store import inline_store
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHTLY = Schedule("snapshot", cron="0 3 * * *")
@@ -61,7 +61,7 @@ class Core:
         self.now, self.wall = 1000.0, at(start)
         self.looks = 0
         self.loop = Loop(clock=lambda: self.now, on_exception=self._bug, commit=self._commit)
-        self.store = SqliteStore(path, on_due=self.loop.request_commit)
+        self.store = inline_store(path, on_due=self.loop.request_commit)
         self.endpoint = FakeEndpoint(**schedules)
         self.endpoints = {"backup": self.endpoint}
         self.schedules = Schedules(

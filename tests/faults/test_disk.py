@@ -18,6 +18,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import CallError, NotFound, StoreFull
+from tests.inline_store import inline_store
 
 AS_ROOT = os.geteuid() == 0
 KB = 1024
@@ -26,11 +27,12 @@ BLOCK = 512  # bytes that a disk writes atomically
 # Writes a few snippets in each turn, and prints those that are acknowledged. strace records its system calls.
 WRITER = """
 import json, os, random, sys, time
-from reed.store.sqlite import SqliteStore, wal
+from reed.store.sqlite import wal
+from tests.inline_store import inline_store
 
 wal.LONG = 150  # frames
 rnd = random.Random(int(sys.argv[3]))
-store = SqliteStore(sys.argv[1])
+store = inline_store(sys.argv[1])
 fail = lambda error: sys.exit(str(error))
 store.define("page", b'{"searchable":{"title":1}}', lambda new: None, fail)
 store.commit()
@@ -49,7 +51,7 @@ os._exit(0)
 # The same, with checkpoints that another process makes, as in a core.
 BUSY_WRITER = WRITER.replace("rnd =", """
 from reed.store.sqlite.store import INDEXER_HANDLERS
-from reed.store.workers import InlineWorkers
+from tests.inline_store import InlineWorkers
 
 class Forked(InlineWorkers):
     def submit(self, kind, arguments, done, failed, **options):
@@ -62,7 +64,7 @@ class Forked(InlineWorkers):
 
 rnd =""", 1)  # fmt: skip
 BUSY_WRITER = BUSY_WRITER.replace(
-    "SqliteStore(sys.argv[1])", "SqliteStore(sys.argv[1], indexer=Forked(INDEXER_HANDLERS))"
+    "inline_store(sys.argv[1])", "inline_store(sys.argv[1], indexer=Forked(INDEXER_HANDLERS))"
 )
 # PID pwrite64(fd<path>, "data", length, where …), ftruncate(fd<path>, where …), fdatasync(fd<path> …); and its end
 CALL = re.compile(r'(\d+) +(\w+)\((\d+)<([^>]*)>(?:, "([^"]*)", \d+)?(?:, (\d+))?(\) += \d+| <unfinished)')
@@ -263,13 +265,12 @@ class Disk:
 
     def missing_after_cut(self, folder: Path, why: str) -> list[str]:
         """The acknowledged names that a store does not find after a cut."""
-        from reed.store.sqlite import SqliteStore
 
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name in ("reed.db", "reed.db-wal"):
             (folder / name).write_bytes(self._after(name, self._rnd.choice([0.0, 0.5, 0.9, self._rnd.random()])))
-        store = SqliteStore(folder / "reed.db")
+        store = inline_store(folder / "reed.db")
         found: dict[str, bytes] = {}
         for name in self.kept:
             with contextlib.suppress(NotFound):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from reed.errors import CallError
-from reed.store.sqlite import SqliteStore
+from reed.store.sqlite.store import SqliteStore
+from tests.inline_store import inline_store
 
 PAGE = {
     "schema": {
@@ -24,7 +25,7 @@ PAGE = {
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """Types page, note and folder; notes a > b > c."""
-    store = SqliteStore(tmp_path / "content.db")
+    store = inline_store(tmp_path / "content.db")
     for name, definition in ("page", PAGE), ("note", {}), ("folder", {"composed_of": ["page", "folder"]}):
         call(store, "define", name, definition)
     call(store, "define", "leaf", {"composed_of": []})
@@ -134,11 +135,11 @@ def test_opening(tmp_path: Path) -> None:
     path = tmp_path / "content.db"
     path.write_bytes(b"Dear diary, " * 1000)
     with pytest.raises(CallError) as caught:
-        SqliteStore(path)
+        inline_store(path)
     assert str(caught.value) == f"{path} is not a database; move it away, or use another data folder (--data-dir)"
     path.unlink()
-    store = SqliteStore(path)
+    store = inline_store(path)
     with pytest.raises(CallError) as caught:
-        SqliteStore(path)
+        inline_store(path)
     assert str(caught.value) == f"another core holds the store {path}; stop it: reed stop"
     store.close()

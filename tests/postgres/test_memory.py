@@ -9,10 +9,10 @@ import pytest
 
 from reed.wire.snippets import Record
 
-if importlib.util.find_spec("psycopg") is None or importlib.util.find_spec("reed.store.postgres.records") is None:
+if importlib.util.find_spec("psycopg") is None or importlib.util.find_spec("reed.store.postgres.memory") is None:
     pytest.skip("the store postgres is not here", allow_module_level=True)
 
-from reed.store.postgres.records import TRUST_SECONDS, Records
+from reed.store.postgres.memory import TRUST_SECONDS, Records
 
 ID = "019a0000-0000-7000-8000-000000000001"
 

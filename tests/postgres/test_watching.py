@@ -136,6 +136,7 @@ def test_a_long_log_is_read_by_its_index(server: Cluster, cores: Cores) -> None:
         assert [change.id for change in take(watch, 2)] == first + second
     from reed.store.postgres.statements import READS  # needs psycopg
 
+    server.sql("ANALYZE", database=name)
     wanted = READS["log_after"].replace("$1", "2001").replace("$2", "0")
     plan = "\n".join(row[0] for row in server.sql(f"EXPLAIN {wanted}", database=name))
     assert "batches_pkey" in plan, plan

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 from reed.errors import CallError
 from reed.store.base import Store
-from reed.store.workers import Deadline, InlineWorkers, Origin, Release, Workers
+from reed.store.workers import Deadline, Origin, Release, Workers
+from tests.inline_store import InlineWorkers
 
 TIMEOUT = 30.0  # seconds
 

@@ -13,7 +13,8 @@ from harness import Factory, LateWorkers, Options, Running
 from late_store import LateStore
 
 from reed.store.base import Store
-from reed.store.sqlite.store import HANDLERS, INDEXER_HANDLERS, SqliteStore
+from reed.store.sqlite.store import HANDLERS, INDEXER_HANDLERS
+from tests.inline_store import inline_store
 
 
 class DueTurns:
@@ -48,7 +49,7 @@ def open_sqlite(path: Path, *, late: int | None = None, **options: Any) -> DueTu
     if late is not None:
         turns.workers = LateWorkers(late, HANDLERS), LateWorkers(late, INDEXER_HANDLERS)
         options = dict(zip(("workers", "indexer"), turns.workers, strict=True)) | options
-    turns.store = SqliteStore(path, on_due=turns.on_due, **options)
+    turns.store = inline_store(path, on_due=turns.on_due, **options)
     return turns
 
 

@@ -22,9 +22,9 @@ from reed.peer_log import PeerLog
 from reed.plugin_types import NATIVE
 from reed.process_handle import read_stat, start_time
 from reed.sandbox.confine import Sandbox
+from reed.supervision.adoption import kill_leftover, running_pid, write_pid_file
 from reed.supervision.launch_spec import LaunchSpec
 from reed.supervision.orphans import Orphans, children
-from reed.supervision.pidfile import kill_leftover, running_pid, write_pid_file
 from reed.supervision.watched_process import MAX_WALKED, WatchedProcess, memory_of
 from reed.zygote.launcher import ZygoteLauncher
 

@@ -12,8 +12,7 @@ import pytest
 from reed import config
 from reed.errors import ConfigError, ManifestError
 from reed.supervision import manifest
-from reed.supervision.local_time import LOCAL_TIME, iso
-from reed.supervision.schedule import LibraryMissing, Rule, Schedule, effective, problems
+from reed.supervision.schedule import LOCAL_TIME, LibraryMissing, Rule, Schedule, effective, iso, problems
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3600.0

@@ -225,7 +225,7 @@ def _postgres(config: Config) -> Iterator[Finding]:
     from reed.store.factory import check_driver
 
     check_driver(config.store)
-    from reed.store.postgres.status import status
+    from reed.store.postgres.side import status
 
     found = status(config.store)
     yield ok(f"PostgreSQL {found['server']} answers, host {found['host']}, database {found['database']}")

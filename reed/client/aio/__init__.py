@@ -15,7 +15,7 @@ Any number of tasks share an AsyncClient; their requests are pipelined over a fe
 
     pool        which request goes to which connection      connection   a socket in the event loop
     stream      a connection of its own, for a pipeline     watch        changes, on such a connection
-    calls, content, structure, plugins                      derived methods
+    calls, content, plugins                                 derived methods
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ import os
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
-from reed.client.aio.content import ContentMethods
+from reed.client.aio.content import ContentMethods, StructureMethods
 from reed.client.aio.plugins import PluginMethods
 from reed.client.aio.pool import Pool, PoolExhausted
 from reed.client.aio.stream import Stream
-from reed.client.aio.structure import StructureMethods
 from reed.client.connection import DEFAULT_TIMEOUT, core_socket
 from reed.client.pipeline import Pipeline, Request
 from reed.client.protocol import MAX_RESTARTS, ConnectionEnded, NoAnswer, TimedOut, may_repeat, name_of

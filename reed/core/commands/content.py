@@ -26,7 +26,6 @@ from reed.wire.requests import Name, Ref
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchIndexed, SearchPage, SearchQuery
 from reed.wire.snippets import (
-    RestoreFlag,
     SnippetCreate,
     SnippetDelete,
     SnippetFind,
@@ -80,15 +79,8 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
         def done(restored: Restored) -> None:
             call.reply(SnippetWritten(_RESTORED[restored.outcome], restored.id, restored.warning).pack())
 
-        _write(
-            call,
-            done,
-            _writer(store, filters, call).restore,
-            record._replace(content=bytes(record.content)),
-            accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
-            overwrite=bool(flags & RestoreFlag.OVERWRITE),
-            dry_run=bool(flags & RestoreFlag.DRY_RUN),
-        )
+        record = record._replace(content=bytes(record.content))
+        _write(call, done, _writer(store, filters, call).restore, record, flags=flags)
 
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()

@@ -9,26 +9,16 @@ connection     libpq in the event loop                statements      the SQL of
 log_statements the SQL of the third, which follows the log
 writer         the transaction of a turn, and what becomes of one whose answer was lost
 reader         short reads                            long_reads     reads that a worker makes
-records        memory that is never older than promised
+memory         records, never older than promised; types and their revisions
 follower       the log of all cores                   outbox          events, and who delivers them
-change_log     the same log, as watchers read it
+change_log     the same log, as watchers read it      subscriber     a plugin that events are delivered to
+backlog        how many events wait for one
 tables         tables and migrations                  session         blocking connections, of starts, commands, jobs
-values         parameters and rows                    types           types in memory, and their revisions
+values         parameters and rows                    side            one side of `reed store copy`; `reed store status`
 
 In a worker's process:
 reading        long reads and searches                defining        types, and bonds that need a closer look
 field_rows     rows for fields that become indexed
 indexing       the search index                       vectors         its words
+trimming       what is deleted from the log
 """
-
-from __future__ import annotations
-
-from reed.store.base import Store
-from reed.store.context import StoreContext
-from reed.store.postgres.store import PostgresStore
-from reed.store.setting import StoreSetting
-
-
-def open_postgres(setting: StoreSetting, context: StoreContext) -> Store:
-    """Raises StoreFailed."""
-    return PostgresStore(setting, context)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reed.store.base import Done, Failed
-from reed.store.changes import PAGE_CHANGES, ChangePage, cursor_of, not_yet, position_of, too_old
+from reed.store.changes import PAGE_CHANGES, ChangePage, check_kept, cursor_of, position_of
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.values import Rows, number, params, text
 from reed.store.postgres.writer import MAX_LINES
@@ -74,11 +74,8 @@ class ChangeLog:
 
     def _check(self, position: int, rows: Rows) -> None:
         """`rows` begin with the last batch, and the last one that was trimmed. Raises CursorTooOld."""
-        last, trimmed = number(rows, 0, 0), number(rows, 0, 1)
-        if position < _end_of(trimmed):
-            raise too_old(self.cursor(position), self._max_changes)
-        if position > _end_of(last):
-            raise not_yet(self.cursor(position))
+        last, trimmed = (_end_of(number(rows, 0, at)) for at in (0, 1))
+        check_kept(position, self._epoch, trimmed, last, self._max_changes)
 
     def _change(self, rows: Rows, row: int) -> tuple[int, Change]:
         position = number(rows, row, 2) * MAX_LINES + number(rows, row, 3)

@@ -40,19 +40,29 @@ class Checks(Reads):
         if not is_indexed and type_ is not None and type_.columns:
             self._index.touched()
 
+    def _check(
+        self,
+        operation: Operation,
+        type_: Type,
+        content: bytes,
+        then: Callable[[Content], None],
+        *,
+        accept_unfit: bool = False,
+    ) -> None:
+        """Check the content as this operation, here or in a worker."""
+        then, origin = operation.guarded(then), operation.job_origin
+        self._contents.check(type_, content, then, operation.refuse, origin, accept_unfit=accept_unfit)
+
     # Checks that need the database.
 
     def _when_name_is_free(self, operation: Operation, name: str, snippet_id: str, then: Callable[[], None]) -> None:
         def found(holder: Record | None) -> None:
-            def check() -> None:
-                if holder is not None and holder.id != snippet_id:
-                    raise name_in_use(name, holder.id)
-                _check_order(operation, f"the name {name!r} was in use")
-                then()
+            if holder is not None and holder.id != snippet_id:
+                raise name_in_use(name, holder.id)
+            _check_order(operation, f"the name {name!r} was in use")
+            then()
 
-            operation.guard(check)
-
-        self._find_by("by_name", name, found, operation.refuse, operation.until)
+        self._find_by("by_name", name, operation.guarded(found), operation.refuse, operation.until)
 
     def _when_values_are_free(
         self, operation: Operation, type_: Type, snippet_id: str, values: Values, then: Callable[[], None]
@@ -60,17 +70,13 @@ class Checks(Reads):
         unique = unique_of(type_, values)
 
         def found(rows: Rows) -> None:
-            def check() -> None:
-                if rows.ntuples:
-                    field, holder = text(rows, 0, 0), text(rows, 0, 1)
-                    raise value_in_use(type_.name, field, unique[field].shown, holder)
-                _check_order(operation, "the value of a unique field was in use")
-                then()
+            if rows.ntuples:
+                field, holder = text(rows, 0, 0), text(rows, 0, 1)
+                raise value_in_use(type_.name, field, unique[field].shown, holder)
+            _check_order(operation, "the value of a unique field was in use")
+            then()
 
-            operation.guard(check)
-
-        wanted = params(type_.name, snippet_id, *arrays_of(unique))
-        self._reader.ask("holder_of_value", wanted, found, operation.refuse, operation.until)
+        self._ask(operation, "holder_of_value", params(type_.name, snippet_id, *arrays_of(unique)), found)
 
     def _current(self, operation: Operation, ref: str, then: Then) -> None:
         if operation.is_fresh:
@@ -79,18 +85,18 @@ class Checks(Reads):
         if record is not None:
             then(record)
         else:
-            self._find(ref, lambda found: operation.guard(lambda: then(found)), operation.refuse, operation.until)
+            self._find(ref, operation.guarded(then), operation.refuse, operation.until)
 
     def _when_unbonded(self, operation: Operation, record: Record, then: Callable[[], None]) -> None:
         def found(rows: Rows) -> None:
-            def check() -> None:
-                if rows.ntuples:
-                    raise has_bonds(label_of(record))
-                then()
+            if rows.ntuples:
+                raise has_bonds(label_of(record))
+            then()
 
-            operation.guard(check)
+        self._ask(operation, "bonds_of", params(record.id), found)
 
-        self._reader.ask("bonds_of", params(record.id), found, operation.refuse, operation.until)
+    def _ask(self, operation: Operation, statement: str, given: Params, found: Callable[[Rows], None]) -> None:
+        self._reader.ask(statement, given, operation.guarded(found), operation.refuse, operation.until)
 
     def _count_bonds(self, then: Callable[[], None]) -> None:
         """Count them in the database, then go on."""
@@ -102,16 +108,11 @@ class Checks(Reads):
         self._reader.ask("count_bonds", (), counted, lambda _: then())
 
     def _submit(
-        self,
-        kind: str,
-        arguments: tuple[Any, ...],
-        done: Callable[[Any], None],
-        failed: Failed,
-        origin: Origin,
-        *,
-        patience: int | None = None,
+        self, kind: str, arguments: tuple[Any, ...], done: Callable[[Any], None], failed: Failed, origin: Origin
     ) -> None:
-        deadline = self._deadlines.job._replace(patience=patience or self._deadlines.job.patience)
+        """A write that a worker makes, on a blocking connection."""
+        deadline = self._deadlines.job
+        arguments = (self._conninfo, deadline.seconds, *arguments)
         self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=deadline)
 
 

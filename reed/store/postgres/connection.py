@@ -37,6 +37,7 @@ _MAX_OUT = 256  # units; more wait here, so that a slow server does not fill our
 class Statement(NamedTuple):
     name: str  # of the prepared statement
     params: Params
+    formats: Sequence[int] | None = None  # 1 for each parameter in binary format; None: all are texts
 
 
 class ServerError(Exception):
@@ -186,8 +187,8 @@ class Connection:
         assert libpq is not None
         self._out.append(unit)
         try:
-            for name, params in unit.statements:
-                libpq.send_query_prepared(name.encode(), params)
+            for name, params, formats in unit.statements:
+                libpq.send_query_prepared(name.encode(), params, formats)
             libpq.pipeline_sync()
         except psycopg.Error as error:
             self._loop.call_soon(partial(self.lose, str(error)))

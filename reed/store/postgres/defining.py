@@ -95,22 +95,17 @@ def delete_type(conninfo: str, seconds: float, name: str, now: int) -> None:
         _log(connection, "type.deleted", None, name, 0, now)
 
 
-def _indexed(type_: Type) -> dict[str, bool]:
-    """Its fields with an index; whether they must be unique."""
-    return {field: field in type_.unique for field in type_.indexed | type_.unique}
-
-
 def _field_rows(connection: Session, new: Type, old: Type | None) -> FieldRows | None:
     """For fields that were not indexed, or need not be unique; None if there are none."""
     if old is None:
         return None
-    before = _indexed(old)
-    missing = {field: unique for field, unique in _indexed(new).items() if unique > before.get(field, -1)}
+    before = old.fields
+    missing = {field: unique for field, unique in new.fields.items() if unique > before.get(field, -1)}
     return FieldRows(connection, new.name, missing, missing.keys() & before.keys()) if missing else None
 
 
 def _forget_fields(connection: Session, new: Type, old: Type) -> None:
-    before, after = _indexed(old), _indexed(new)
+    before, after = old.fields, new.fields
     dropped = [field for field in before if field not in after]
     loosened = [field for field in before if before[field] and after.get(field) is False]
     if dropped:
@@ -122,15 +117,7 @@ def _forget_fields(connection: Session, new: Type, old: Type) -> None:
 
 
 def bond(
-    conninfo: str,
-    seconds: float,
-    bond_id: str,
-    parent: str,
-    child: str,
-    weight: int,
-    path: str,
-    now: int,
-    made_by: str,
+    conninfo: str, seconds: float, bond_id: str, parent: str, child: str, weight: int, path: str, now: int, made_by: str
 ) -> None:
     """Make it, or raise what is wrong."""
     with session(conninfo, seconds) as connection, connection.transaction():

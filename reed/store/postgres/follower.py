@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from reed.store.context import StoreLoop
 from reed.store.postgres.connection import Connection, Failure, Statement
+from reed.store.postgres.log_statements import PAGE_BATCHES
 from reed.store.postgres.values import Rows, number, params, text
 
 POLL_SECONDS = 0.25
-_MAX_BATCHES = 500  # in an answer
 
 
 class LogLine(NamedTuple):
@@ -72,7 +72,7 @@ class Follower:
             self.last = head
             self._on_gap()
         else:
-            read_to = self.last + _MAX_BATCHES
+            read_to = self.last + PAGE_BATCHES
             for line in _lines(news):
                 self.last = max(self.last, line.seq)
                 if line.kind:

@@ -54,9 +54,7 @@ def run_index(conninfo: str, seconds: float, slice_seconds: float) -> tuple[int,
             if time.monotonic() >= until:
                 break
         left, is_behind = row_of(
-            connection,
-            "SELECT count(*) > 0, coalesce(min(at) <= %s::timestamptz, false) FROM unindexed",
-            (began,),
+            connection, "SELECT count(*) > 0, coalesce(min(at) <= %s::timestamptz, false) FROM unindexed", (began,)
         )
     return (0 if is_behind else int(head)), count, bool(left)
 

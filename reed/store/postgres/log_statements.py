@@ -1,66 +1,90 @@
-"""The SQL of the connection that follows the log: what other cores have done, who delivers events to a plugin, and
-which lines of the log nobody needs any more.
+"""The SQL of the connection that follows the log: what other cores have done, who delivers events to a plugin, and how
+many wait for it. Lines that nobody needs any more are deleted by a worker (`trimming`).
 
-    lines              kept
-    of the last 10 min always: other cores read them, and a COMMIT in doubt is looked up among them
-    the newest ones    `limits.kept_changes` of them: watchers read them
-    older              while they wait for a plugin: its newest `limits.queued_events`; what is beyond counts as lost
+The log is read in the order of the commits: by the key of `batches`, and for each batch by the key of `changes`. The
+subquery with OFFSET 0 keeps the planner to that; a join of both tables, or a condition on columns of both, would read
+all of them. No statement looks at more than a page of batches, since others of its connection wait meanwhile.
 """
 
 from __future__ import annotations
 
 CORE_SEEN = "10 s"  # a running core writes into its row of `cores` more often
 HEADS = "SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"
+PAGE_BATCHES = 500
+ALL_LINES = 2147483647  # as `k`: behind every line of a batch
 
-# Lines that wait for the subscriber `cursor`.
+
+def lines_of(batches: str) -> str:
+    """FROM: `batch`, the rows of the table or subquery `batches`, and `line`, the lines of each."""
+    return (
+        f"{batches} AS batch CROSS JOIN LATERAL (SELECT * FROM changes"
+        " WHERE changes.core = batch.core AND changes.n = batch.n ORDER BY changes.k OFFSET 0) AS line"
+    )
+
+
+def _page(condition: str) -> str:
+    return f"(SELECT seq, core, n FROM batches WHERE {condition} ORDER BY seq LIMIT {PAGE_BATCHES})"
+
+
+def _page_end(condition: str) -> str:
+    """The last batch of a page; NULL: there are no more than it has."""
+    return f"(SELECT seq FROM batches WHERE {condition} ORDER BY seq OFFSET {PAGE_BATCHES} - 1 LIMIT 1)"
+
+
+IS_FOR_CURSOR = "line.kind = ANY (cursor.kinds) AND line.made_by <> cursor.name"
+
+# Of each subscriber: $1 name, $2 and $3 the place behind which its lines are counted, $4 up to which batch, or -1: up
+# to its cursor. The last column: the batch with which the page, and the count, ended before that.
+_RANGE = "seq BETWEEN from_seq AND until_seq"
 _WAITING = (
-    "SELECT seq, changes.k FROM batches JOIN changes USING (core, n) WHERE (seq, changes.k) > (cursor.told, cursor.k)"
-    " AND kind = ANY (cursor.kinds) AND made_by <> cursor.name"
+    "SELECT cursor.name, told, cursor.k, head.last,"
+    f" (SELECT count(*) FROM {lines_of(_page(_RANGE))}"
+    "   WHERE (seq, line.k) > (from_seq, from_k) AND (seq, line.k) <= (until_seq, until_k)"
+    f"   AND {IS_FOR_CURSOR}),"
+    f" {_page_end(_RANGE)}"
+    " FROM unnest($1::text[], $2::bigint[], $3::int[], $4::bigint[]) AS known (name, seq, k, until)"
+    " JOIN subscribers AS cursor USING (name) JOIN head ON what = 'batches'"
+    " CROSS JOIN LATERAL (SELECT until >= 0 AND (told, cursor.k) > (known.seq, known.k) AS is_beyond) AS compared"
+    " CROSS JOIN LATERAL (SELECT CASE WHEN is_beyond THEN told ELSE known.seq END AS from_seq,"
+    "   CASE WHEN is_beyond THEN cursor.k ELSE known.k END AS from_k,"
+    "   CASE WHEN until < 0 THEN told ELSE least(until, head.last) END AS until_seq,"
+    f"   CASE WHEN until < 0 THEN cursor.k ELSE {ALL_LINES} END AS until_k) AS range"
 )
-# The last batch that is older than ten minutes.
-_OLD = (
-    "coalesce((SELECT seq - 1 FROM batches WHERE at >= now() - interval '10 min' ORDER BY seq LIMIT 1),"
-    " (SELECT last FROM head WHERE what = 'batches'))"
+# Up to $1 of the lines that wait for $2 count as lost, the oldest of the next page. $3 and $4: under this lease; $5 and
+# $6: if the cursor is still there, since it is asked again if the answer was lost.
+_SKIP = (
+    "WITH cursor AS (SELECT name, told, k, kinds FROM subscribers"
+    "   WHERE name = $2 AND leader = $3::uuid AND generation = $4::bigint"
+    "   AND (told, k) = ($5::bigint, $6::int) FOR UPDATE),"
+    " page AS (SELECT batch.* FROM cursor"
+    f" CROSS JOIN LATERAL {_page('seq >= cursor.told')} AS batch),"
+    f" beyond AS (SELECT seq, line.k FROM cursor CROSS JOIN {lines_of('page')}"
+    f"   WHERE (seq, line.k) > (cursor.told, cursor.k) AND {IS_FOR_CURSOR} ORDER BY seq, line.k LIMIT $1::int),"
+    " found AS (SELECT count(*) AS lines FROM beyond),"
+    f" ends AS (SELECT seq, k FROM beyond WHERE (SELECT lines FROM found) = $1::int UNION ALL"
+    f"   SELECT max(seq), {ALL_LINES} FROM page HAVING (SELECT lines FROM found) < $1::int"
+    "   ORDER BY seq DESC, k DESC LIMIT 1)"
+    " UPDATE subscribers SET told = ends.seq, k = ends.k, lost = lost + found.lines FROM ends, found, cursor"
+    " WHERE subscribers.name = cursor.name AND ends.seq IS NOT NULL"
+    " RETURNING found.lines, subscribers.told, subscribers.k, lost"
 )
-# The last batch beyond the newest lines, but for one more than the parameter. A worker asks it, since it looks at each.
-KEPT = (
-    "SELECT seq - 1 FROM batches JOIN changes USING (core, n) WHERE k >= 0"
-    " ORDER BY seq DESC, k DESC OFFSET %s::bigint LIMIT 1"
+
+# The first line of the next page that waits for $4, of the kinds $3, behind the place $1 and $2; without one the last
+# column is the batch that ends the page, or NULL if there are no more.
+NEXT_EVENT = (
+    "SELECT seq, line.k, kind, id::text, type, name, version, line.at, deleted.content, deleted.bonds,"
+    f" CASE WHEN seq IS NULL THEN {_page_end('seq >= $1::bigint')} END FROM (VALUES (1)) AS always"
+    f" LEFT JOIN LATERAL (SELECT seq, line.* FROM {lines_of(_page('seq >= $1::bigint'))}"
+    "   WHERE (seq > $1::bigint OR line.k > $2::int) AND line.kind = ANY ($3::text[]) AND line.made_by <> $4"
+    "   ORDER BY seq LIMIT 1) AS line ON true LEFT JOIN deleted USING (core, n, k)"
 )
-_IDLE_BATCHES = 1000  # a cursor with nothing to deliver is moved only if it is so far behind
-
-
-def _skip(condition: str) -> str:
-    """Move cursors past what is beyond the newest $1 waiting lines, and count that as lost. A cursor that is moved in
-    the same moment stays."""
-    return (
-        "WITH beyond AS (SELECT cursor.name, cursor.told, cursor.k, last.seq, last.k AS last_k,"
-        f" (SELECT count(*) FROM ({_WAITING}) AS lines WHERE (lines.seq, lines.k) <= (last.seq, last.k)) AS lines"
-        f" FROM subscribers AS cursor CROSS JOIN LATERAL ({_WAITING} ORDER BY seq DESC, changes.k DESC"
-        f"   OFFSET $1::bigint LIMIT 1) AS last WHERE {condition})"
-        " UPDATE subscribers SET told = seq, k = last_k, lost = lost + lines FROM beyond"
-        " WHERE subscribers.name = beyond.name AND (subscribers.told, subscribers.k) = (beyond.told, beyond.k)"
-        " RETURNING lines"
-    )
-
-
-def _trim(batches: str) -> str:
-    """`batches`: of `old`, up to $1, the last batch that no watcher needs."""
-    return (
-        f"WITH gone AS (DELETE FROM batches WHERE seq IN ({batches} FOR UPDATE OF old SKIP LOCKED)"
-        " RETURNING seq, core, n),"
-        " lines AS (DELETE FROM changes USING gone WHERE changes.core = gone.core AND changes.n = gone.n)"
-        " UPDATE head SET last = greatest(last, (SELECT max(seq) FROM gone)) WHERE what = 'trimmed'"
-        " AND EXISTS (SELECT FROM gone)"
-    )
-
 
 FOLLOWER = {
     "news": (
-        "SELECT seq, k, kind, id::text, made_by"
-        " FROM batches LEFT JOIN changes USING (core, n)"
-        " WHERE seq > $1::bigint AND seq <= $1::bigint + 500 AND core <> $2::uuid"
-        " ORDER BY seq, k"
+        "SELECT seq, line.k, kind, id::text, made_by FROM (SELECT seq, core, n FROM batches"
+        f"   WHERE seq > $1::bigint AND seq <= $1::bigint + {PAGE_BATCHES} AND core <> $2::uuid) AS batch"
+        " LEFT JOIN LATERAL (SELECT k, kind, id, made_by FROM changes"
+        "   WHERE changes.core = batch.core AND changes.n = batch.n OFFSET 0) AS line ON true ORDER BY seq, line.k"
     ),
     "heads": HEADS,
     "lead": (
@@ -76,11 +100,8 @@ FOLLOWER = {
         f" AND seen > now() - interval '{CORE_SEEN}' AND registry ? $1)"
     ),
     "yield": "UPDATE subscribers SET leader = NULL, lease = '-infinity' WHERE name = $1 AND leader = $2::uuid",
-    "waiting": (
-        f"SELECT name, (SELECT count(*) FROM ({_WAITING} LIMIT $2::int) AS lines), lost,"
-        " (SELECT last FROM head WHERE what = 'batches')"
-        " FROM subscribers AS cursor WHERE name = ANY ($1::text[])"
-    ),
+    "waiting": _WAITING,
+    "skip": _SKIP,
     "figures": (
         "SELECT (SELECT count(*) FROM (SELECT FROM unindexed LIMIT 100000) AS behind),"
         " (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reed' AND datname = current_database()),"
@@ -98,23 +119,4 @@ FOLLOWER = {
         " ON CONFLICT (core) DO UPDATE SET seen = now(), registry = excluded.registry"
     ),
     "leave": "DELETE FROM cores WHERE core = $1::uuid OR seen < now() - interval '1 day'",
-    "skip": _skip("cursor.name = $2"),
-    # The log, every two seconds.
-    "skip_all": _skip(f"cursor.told < {_OLD}"),
-    "advance": (
-        "UPDATE subscribers AS cursor SET told = head.last, k = 2147483647 FROM head"
-        f" WHERE what = 'batches' AND cursor.told < head.last - {_IDLE_BATCHES} AND NOT EXISTS"
-        f" ({_WAITING} AND seq <= head.last)"
-    ),
-    "trim": _trim(
-        f"SELECT old.seq FROM batches AS old WHERE old.seq <= least({_OLD}, $1::bigint)"
-        " AND old.seq < coalesce((SELECT min(told) FROM subscribers), old.seq + 1) ORDER BY old.seq LIMIT 2000"
-    ),
-    # Every ten seconds: what lies between lines that wait.
-    "thin": _trim(
-        "SELECT old.seq FROM batches AS old WHERE old.seq >= (SELECT min(told) FROM subscribers)"
-        f" AND old.seq <= least({_OLD}, $1::bigint) AND NOT EXISTS (SELECT FROM changes JOIN subscribers AS cursor"
-        "   ON kind = ANY (kinds) AND made_by <> cursor.name AND (old.seq, changes.k) > (told, cursor.k)"
-        "   WHERE changes.core = old.core AND changes.n = old.n) ORDER BY old.seq LIMIT 20000"
-    ),
 }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from reed.errors import CallError, Conflict, Internal
-from reed.store.base import Failed
+from reed.store.base import Failed, T
 from reed.store.postgres.reader import WAIT_SECONDS
 from reed.store.postgres.writer import Line, Step, Write, Writer
 from reed.store.workers import Origin
@@ -173,6 +173,10 @@ class Operation:
             self._context.bug(bug)
             internal = Internal(f"a bug in the store: {type(bug).__name__}", hint="its traceback is in the log")
             self.finish(partial(self._failed, internal))
+
+    def guarded(self, step: Callable[[T], None]) -> Callable[[T], None]:
+        """The step as a callback, which gets an answer."""
+        return lambda answer: self.guard(lambda: step(answer))
 
     def write(
         self,

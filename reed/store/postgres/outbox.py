@@ -1,30 +1,25 @@
 """Events for plugins, from the log: a cursor for each plugin, and one core at a time that delivers to it.
 
-    subscribers(name, told, leader, generation, lease)      the next event: the next line of its kinds after `told`
+    subscribers(name, told, k, leader, generation, lease)   the next event: the next line of its kinds behind `told, k`
 
-    another leads ── its lease ends ──▶ this core leads: it reads, delivers, acknowledges, and renews the lease
-                                             └─ the lease is over: nothing is delivered until it has a new one
-
-The lease is by the database's clock. Its generation is a fence: a core that was frozen, and no longer leads, cannot
-move the cursor. An event may be delivered again after a crash; events of a plugin come in the order of their commits.
-
-Beyond `max_events` waiting ones the cursor skips the oldest, and `subscribers.lost` counts them until the next event
-that was delivered is acknowledged, which has told the plugin. Any core does that, before it trims the log too.
+Beyond `max_events` waiting ones (`backlog`) the cursor skips the oldest, and `subscribers.lost` counts them until the
+next event that was delivered is acknowledged, which has told the plugin. `trimming` does the same with old lines.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 
 from reed.errors import CallError
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_cause
 from reed.store.context import StoreLoop
 from reed.store.deleted import Deleted
+from reed.store.postgres.backlog import Answer, Place, State
 from reed.store.postgres.follower import LogLine
+from reed.store.postgres.log_statements import ALL_LINES
 from reed.store.postgres.operation import ALL, Pending
 from reed.store.postgres.reader import Reader
+from reed.store.postgres.subscriber import Lease, Subscriber
 from reed.store.postgres.values import Rows, array_of, ignore, number, params, text
 from reed.store.postgres.writer import MAX_LINES, Step, Write, Writer
 
@@ -32,40 +27,11 @@ LEASE_SECONDS = 15.0
 _RENEW_SECONDS = LEASE_SECONDS / 3
 _MARGIN_SECONDS = LEASE_SECONDS / 2  # a delivery begins only if the lease lasts longer than this
 _MAX_DELIVERY = 600.0  # seconds; then another core may try: this one's plugin is stopped, or always fails
-_ASK_SECONDS = 1.0  # between two attempts to lead
-_COUNT_SECONDS = 2.0  # between two counts of the waiting events
-_MAX_COUNTED = 100_000  # beyond those that may wait
-_SLACK = 0.01  # of those that may wait; so many more may, since counting them takes long
+_GIVEN_UP_SECONDS = 6.0  # that the others have to take the lease
+_ASK_SECONDS = 2.0  # between two attempts to lead
+_COUNT_SECONDS = 2.0  # between two questions how many wait
+_SLACK = 0.01  # of those that may wait; so many more may, since skipping takes a statement
 _LOG_SECONDS = 60.0  # between two lines about lost events
-
-
-@dataclass(slots=True)
-class _Subscriber:
-    name: str
-    kinds: frozenset[str] = frozenset()
-    waiting: int = 0
-    is_counted: bool = False  # until then nobody knows how many wait
-    generation: int = 0  # of the lease
-    lease_ends: float = 0.0  # 0: another core leads, or nobody
-    told: tuple[int, int] = (0, 0)  # the last event that was delivered: seq, k
-    lost: int = 0  # skipped, and the plugin does not know
-    acked: int = 0  # events since the cursor was written
-    acked_lost: int = 0  # that these have reported
-    delivers_since: float = math.inf  # an event was given out, and is not acknowledged
-    lead_after: float = 0.0  # another core leads: ask again then
-    acks: int = 0  # sent, not yet committed
-    when_written: Callable[[], None] | None = None  # the next event waits for them
-    counted_to: int = 0  # the seq up to which `waiting` was counted in the database
-    stamp: int = 0  # grows with each change of `waiting`
-    causes: dict[tuple[int, int], Cause] = field(default_factory=dict)
-    unlogged: int = 0  # lost ones
-    logged_at: float = -math.inf
-
-    def is_delivering(self, now: float) -> bool:
-        return self.delivers_since < math.inf and not self.is_stuck(now)
-
-    def is_stuck(self, now: float) -> bool:
-        return now - self.delivers_since >= _MAX_DELIVERY
 
 
 class Outbox:
@@ -91,8 +57,8 @@ class Outbox:
         self._on_news = on_news
         self._warn = warn
         self._cause_of: CauseOf = no_cause
-        self._subscribers: dict[str, _Subscriber] = {}
-        self._by_kind: dict[str, list[_Subscriber]] = {}
+        self._subscribers: dict[str, Subscriber] = {}
+        self._by_kind: dict[str, list[Subscriber]] = {}
         self._ready: set[str] = set()
         self._dropped: set[str] = set()
         self._counted_at = 0.0
@@ -107,22 +73,26 @@ class Outbox:
                 kinds.setdefault(name, set()).add(kind)
         self._dropped -= kinds.keys()
         for name, wanted in kinds.items():
-            found = self._subscribers.setdefault(name, _Subscriber(name))
+            found = self._subscribers.setdefault(name, Subscriber(name))
             if found.kinds != wanted:
                 found.kinds = frozenset(wanted)
                 self._announce(found)
+            if found.lease is Lease.NOT_HERE:
+                found.lease = Lease.UNKNOWN
         for name, found in self._subscribers.items():
-            if name not in kinds:
+            if name not in kinds and found.lease is not Lease.NOT_HERE:
                 found.kinds = frozenset()
+                self._yield(found, Lease.NOT_HERE)
         self._by_kind = {
             kind: [found for found in self._subscribers.values() if kind in found.kinds] for kind in subscribers
         }
 
-    def _announce(self, subscriber: _Subscriber) -> None:
+    def _announce(self, subscriber: Subscriber) -> None:
         """With the next batch, so that the writes which are begun from now on are events for it."""
 
         def announced(_: object = None) -> None:
-            self._count([subscriber.name])
+            subscriber.backlog.forget(subscriber.told)
+            self._count([subscriber])
 
         step = Step("subscribe", params(subscriber.name, array_of(sorted(subscriber.kinds))), is_marked=False)
         self._writer.put(Write((step,), announced, announced, ignore, has_line=False))
@@ -130,7 +100,8 @@ class Outbox:
     def connected(self) -> None:
         """The follower has a connection (again): the database may not know of these subscribers."""
         for subscriber in self._subscribers.values():
-            subscriber.lead_after = 0.0
+            if subscriber.lease is Lease.ELSEWHERE:
+                subscriber.until = 0.0
             if subscriber.kinds:
                 self._announce(subscriber)
 
@@ -143,17 +114,23 @@ class Outbox:
         for statement in ("forget", "yield"):
             self._asker.ask(statement, params(name, self._core), ignore, ignore)
 
+    def _yield(self, subscriber: Subscriber, state: Lease, until: float = 0.0) -> None:
+        if subscriber.lease is Lease.OURS or subscriber.is_renewing:
+            self._asker.ask("yield", params(subscriber.name, self._core), ignore, ignore)
+        subscriber.give_up(state, until)
+
     def yield_all(self) -> None:
         """Let other cores deliver at once."""
         for subscriber in self._subscribers.values():
-            if subscriber.lease_ends:
-                self._asker.ask("yield", params(subscriber.name, self._core), ignore, ignore)
+            self._yield(subscriber, Lease.ELSEWHERE)
 
     @property
     def counts(self) -> dict[str, int]:
         """Waiting events by subscriber, of those that this core delivers to, or would."""
         return {
-            name: min(found.waiting, self._max_events) for name, found in self._subscribers.items() if found.waiting
+            name: min(found.backlog.waiting, self._max_events)
+            for name, found in self._subscribers.items()
+            if found.backlog.waiting
         }
 
     # New events.
@@ -164,13 +141,11 @@ class Outbox:
             return self._cause_of(by, snippet_id)
         return NO_CAUSE
 
-    def added(self, kind: str, by: str, at: tuple[int, int], cause: Cause) -> None:
+    def added(self, kind: str, by: str, at: Place, cause: Cause) -> None:
         """This core has committed a change."""
         for subscriber in self._by_kind.get(kind, ()):
             if subscriber.name != by:
-                if at[0] > subscriber.counted_to:
-                    subscriber.waiting += 1
-                    subscriber.stamp += 1
+                subscriber.backlog.heard(at[0])
                 if cause.depth:
                     subscriber.causes[at] = cause
                 self._ready.add(subscriber.name)
@@ -188,41 +163,64 @@ class Outbox:
         return ready
 
     def tick(self, now: float) -> None:
-        """Renew leases, try to get those of others, count again what waits."""
         for subscriber in self._subscribers.values():
-            if not subscriber.is_stuck(now) and 0 < subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
-                self._lead(subscriber, ignore, ignore)
+            self._tick(subscriber, now)
         if self._subscribers and now - self._counted_at > _COUNT_SECONDS:
             self._counted_at = now
-            self._count(list(self._subscribers))
-
-    def _count(self, names: list[str]) -> None:
-        stamps = {name: self._subscribers[name].stamp for name in names if name in self._subscribers}
-        self._asker.ask(
-            "waiting",
-            params(array_of(names), self._max_events + _MAX_COUNTED),
-            lambda rows: self._counted(rows, stamps),
-            ignore,
-        )
-
-    def _counted(self, rows: Rows, stamps: Mapping[str, int]) -> None:
-        for row in range(rows.ntuples):
-            name, count, lost = text(rows, row, 0), number(rows, row, 1), number(rows, row, 2)
-            subscriber = self._subscribers.get(name)
-            # What the acknowledgement of an event says is lost is what that event has told.
-            if subscriber is None or subscriber.acks or subscriber.is_delivering(self._loop.now()):
-                continue
-            if subscriber.stamp == stamps[name]:
-                was_refused = 0 < subscriber.lead_after < self._loop.now()
-                is_news = count > subscriber.waiting or was_refused
-                if lost > subscriber.lost:  # the cursor was moved past what is lost: read it again
-                    subscriber.lease_ends = 0.0
-                subscriber.waiting, subscriber.is_counted, subscriber.lost = count, True, lost
-                subscriber.counted_to = number(rows, row, 3)
-                if subscriber.waiting and is_news:
-                    self._ready.add(name)
+            self._count(list(self._subscribers.values()))
         if self._ready:
             self._on_news()
+
+    def _tick(self, subscriber: Subscriber, now: float) -> None:
+        """Renew the lease, give it up, or try to get it; write a cursor that could not be written."""
+        if not subscriber.backlog.waiting:
+            subscriber.owes_since = now
+        if subscriber.lease is Lease.OURS:
+            if now - subscriber.owes_since > _MAX_DELIVERY:
+                self._warn(
+                    f"{subscriber.name}: no event was acknowledged for {_MAX_DELIVERY:g} s; another core may try"
+                )
+                self._yield(subscriber, Lease.ELSEWHERE, now + _GIVEN_UP_SECONDS)
+            elif subscriber.until - now < LEASE_SECONDS - _RENEW_SECONDS and not subscriber.is_renewing:
+                self._renew(subscriber)
+        elif subscriber.lease is Lease.ELSEWHERE and subscriber.backlog.waiting and subscriber.until <= now:
+            self._ready.add(subscriber.name)
+        if subscriber.acked and not subscriber.is_writing:
+            self._write_cursor(subscriber)
+
+    # How many wait.
+
+    def _count(self, subscribers: list[Subscriber]) -> None:
+        asked = {each.name: (each, question) for each in subscribers if (question := each.backlog.ask()) is not None}
+
+        def counted(rows: Rows) -> None:
+            more = []
+            for row in range(rows.ntuples):
+                subscriber, question = asked.pop(text(rows, row, 0))
+                told, k, head, lines, read_to = (number(rows, row, at) for at in range(1, 6))
+                waited = subscriber.backlog.waiting
+                if subscriber.backlog.answered(question, Answer((told, k), head, lines, read_to)):
+                    more.append(subscriber)
+                elif subscriber.backlog.state is State.COUNTED:
+                    subscriber.run_when_counted()
+                if not waited and subscriber.backlog.waiting:
+                    self._ready.add(subscriber.name)
+                if subscriber.lease is Lease.OURS and subscriber.is_at_rest and (told, k) > subscriber.told:
+                    subscriber.lease = Lease.UNKNOWN  # other cores have counted events as lost
+            failed()  # those that the database does not know
+            if more:
+                self._count(more)
+            if self._ready:
+                self._on_news()
+
+        def failed(_: object = None) -> None:
+            for subscriber, question in asked.values():
+                subscriber.backlog.failed(question)
+                subscriber.run_when_counted()
+
+        if asked:
+            places = zip(*((*question.behind, question.until) for _, question in asked.values()), strict=True)
+            self._asker.ask("waiting", params(array_of(asked), *map(array_of, places)), counted, failed)
 
     # Delivery.
 
@@ -230,65 +228,111 @@ class Outbox:
         if name in self._dropped:
             done(None)
             return
-        subscriber = self._subscribers.setdefault(name, _Subscriber(name))
+        subscriber = self._subscribers.setdefault(name, Subscriber(name))
         now = self._loop.now()
-        if subscriber.lead_after > now or (subscriber.is_counted and not subscriber.waiting):
+        is_elsewhere = subscriber.lease is Lease.ELSEWHERE and subscriber.until > now
+        if is_elsewhere or subscriber.lease is Lease.NOT_HERE or subscriber.backlog.is_empty:
             done(None)
-        elif subscriber.waiting - self._max_events > self._max_events * _SLACK:
-            self._skip(subscriber, done, failed)
-        elif subscriber.lease_ends - now > _MARGIN_SECONDS:
+        elif subscriber.lease is Lease.OURS and subscriber.until - now > _MARGIN_SECONDS:
             self._next(subscriber, done, failed)
         else:
             self._lead_next(subscriber, done, failed)
 
-    def _skip(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
-        """More wait than may: begin with the oldest that is left, when the cursor is written."""
-        if subscriber.acks:
-            subscriber.when_written = lambda: self._skip(subscriber, done, failed)
-            return
-
-        def skipped(rows: Rows) -> None:
-            subscriber.waiting -= number(rows, 0, 0) if rows.ntuples else 0
-            subscriber.lease_ends = 0.0  # so that the cursor is read again
-            self._lead_next(subscriber, done, failed)
-
-        self._asker.ask("skip", params(self._max_events, subscriber.name), skipped, failed)
-
-    def _lead_next(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
+    def _lead_next(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
         self._lead(subscriber, lambda leads: self._next(subscriber, done, failed) if leads else done(None), failed)
 
-    def _lead(self, subscriber: _Subscriber, then: Callable[[bool], None], failed: Failed) -> None:
-        asked_at = self._loop.now()
+    def _renew(self, subscriber: Subscriber) -> None:
+        def ended(_: object) -> None:
+            subscriber.is_renewing = False
+
+        subscriber.is_renewing = True
+        self._lead(subscriber, ended, ended)
+
+    def _lead(self, subscriber: Subscriber, then: Callable[[bool], None], failed: Failed) -> None:
+        asked_at, given_up = self._loop.now(), subscriber.leases_given_up
 
         def leading(rows: Rows) -> None:
+            if given_up != subscriber.leases_given_up:
+                then(False)
+                return
             if not rows.ntuples:
-                subscriber.lease_ends = 0.0
-                subscriber.lead_after = self._loop.now() + _ASK_SECONDS
+                subscriber.lease, subscriber.until = Lease.ELSEWHERE, self._loop.now() + _ASK_SECONDS
                 then(False)
                 return
             generation, seq, k, lost = (number(rows, 0, at) for at in range(4))
-            if generation != subscriber.generation or not subscriber.lease_ends:
+            if generation != subscriber.generation or subscriber.lease is not Lease.OURS:
                 subscriber.generation = generation
-                subscriber.told, subscriber.lost = (seq, k), lost
-                subscriber.acked = subscriber.acked_lost = 0
-                subscriber.causes = {at: cause for at, cause in subscriber.causes.items() if at > subscriber.told}
+                subscriber.begin_at((seq, k), lost, self._loop.now())
             if not subscriber.kinds:  # not yet subscribed in this process
                 subscriber.kinds = frozenset(text(rows, 0, 4).strip("{}").split(","))
-            subscriber.lease_ends, subscriber.lead_after = asked_at + LEASE_SECONDS, 0.0
+            subscriber.lease, subscriber.until = Lease.OURS, asked_at + LEASE_SECONDS
             then(True)
 
         self._asker.ask("lead", params(subscriber.name, self._core, str(LEASE_SECONDS)), leading, failed)
 
-    def _next(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
-        wanted = params(*subscriber.told, array_of(sorted(subscriber.kinds)), subscriber.name)
-        self._reader.ask("next_event", wanted, lambda rows: done(self._event(subscriber, rows)), failed)
+    def _next(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
+        if subscriber.backlog.waiting > self._max_events and subscriber.backlog.state is not State.COUNTED:
+            subscriber.when_counted = lambda: self._next_counted(subscriber, done, failed)
+            self._count([subscriber])
+        else:
+            self._next_counted(subscriber, done, failed)
 
-    def _event(self, subscriber: _Subscriber, rows: Rows) -> Event | None:
-        if not rows.ntuples:
-            subscriber.waiting, subscriber.is_counted = 0, True
-            return None
-        place = number(rows, 0, 0), number(rows, 0, 1)
-        subscriber.delivers_since = self._loop.now()
+    def _next_counted(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
+        too_many = subscriber.backlog.surely - self._max_events
+        if too_many > self._max_events * _SLACK:
+            self._skip(subscriber, too_many, done, failed)
+        else:
+            self._read_next(subscriber, subscriber.told, subscriber.backlog.waiting, done, failed)
+
+    def _skip(self, subscriber: Subscriber, count: int, done: Done[Event | None], failed: Failed) -> None:
+        """More wait than may: begin with the oldest that is left, when the cursor is written."""
+        if subscriber.acked or subscriber.is_writing:
+            subscriber.when_written = lambda: self._next(subscriber, done, failed)
+            return
+
+        def skipped(rows: Rows) -> None:
+            lines, seq, k, lost = (number(rows, 0, at) if rows.ntuples else 0 for at in range(4))
+            if (seq, k) <= subscriber.told:  # the lease is over, the cursor was moved, or fewer wait
+                subscriber.backlog.forget(subscriber.told)
+                subscriber.lease = Lease.UNKNOWN
+                self._lead(subscriber, begin, failed)
+                return
+            subscriber.told, subscriber.lost, subscriber.out = (seq, k), lost, None
+            subscriber.backlog.lost(subscriber.told, lines)
+            self._next(subscriber, done, failed)
+
+        def begin(leads: bool) -> None:
+            if leads:
+                self._read_next(subscriber, subscriber.told, subscriber.backlog.waiting, done, failed)
+            else:
+                done(None)
+
+        lease = self._core, subscriber.generation
+        self._asker.ask("skip", params(count, subscriber.name, *lease, *subscriber.told), skipped, failed)
+
+    def _read_next(
+        self, subscriber: Subscriber, behind: Place, waiting: int, done: Done[Event | None], failed: Failed
+    ) -> None:
+        """So many were `waiting` when the reading began."""
+
+        def read(rows: Rows) -> None:
+            read_to = number(rows, 0, 10)
+            if subscriber.lease is not Lease.OURS or subscriber.until <= self._loop.now():
+                self.next(subscriber.name, done, failed)  # the lease ended meanwhile
+            elif rows.get_value(0, 0) is not None:
+                done(self._event(subscriber, rows))
+            elif read_to:
+                self._read_next(subscriber, (read_to, ALL_LINES), waiting, done, failed)
+            elif subscriber.backlog.read_none(waiting):
+                done(None)
+            else:
+                self._read_next(subscriber, subscriber.told, subscriber.backlog.waiting, done, failed)
+
+        wanted = params(*behind, array_of(sorted(subscriber.kinds)), subscriber.name)
+        self._reader.ask("next_event", wanted, read, failed)
+
+    def _event(self, subscriber: Subscriber, rows: Rows) -> Event:
+        place = subscriber.out = number(rows, 0, 0), number(rows, 0, 1)
         kind, snippet_id, type_name, name = (text(rows, 0, at) for at in range(2, 6))
         version, at = number(rows, 0, 6), number(rows, 0, 7)
         cause = subscriber.causes.get(place, NO_CAUSE)
@@ -298,51 +342,50 @@ class Outbox:
 
     def ack(self, name: str, event_id: int) -> None:
         subscriber = self._subscribers.get(name)
-        if subscriber is None:
-            return
         told = divmod(event_id, MAX_LINES)
-        if told <= subscriber.told:
+        # A core that has lost the lease moves nothing: another one delivers this event again.
+        if subscriber is None or told <= subscriber.told or subscriber.lease is not Lease.OURS:
             return
-        subscriber.told = told
-        subscriber.delivers_since = math.inf
+        subscriber.told, subscriber.out, subscriber.owes_since = told, None, self._loop.now()
         self._log_lost(subscriber)
         subscriber.acked += 1
         subscriber.acked_lost += subscriber.lost
         subscriber.lost = 0
         subscriber.causes.pop(told, None)
-        subscriber.waiting = max(subscriber.waiting - 1, 0)
-        subscriber.stamp += 1
-        if subscriber.acks:
-            return  # the one that waits takes the cursor with it
-        subscriber.acks += 1
-        self._write_cursor(subscriber)
+        subscriber.backlog.acknowledged(told)
+        if not subscriber.is_writing:
+            self._write_cursor(subscriber)
 
-    def _write_cursor(self, subscriber: _Subscriber) -> None:
+    def _write_cursor(self, subscriber: Subscriber) -> None:
         generation, told = subscriber.generation, subscriber.told
         acked, lost = subscriber.acked, subscriber.acked_lost
         subscriber.acked = subscriber.acked_lost = 0
+        subscriber.is_writing = True
         write = self._pending.begin(ALL)
 
         def written(_: object = None) -> None:
-            self._pending.end(ALL, write)
-            subscriber.acks -= 1
-            if subscriber.told > told and subscriber.generation == generation:
-                subscriber.acks += 1
+            ended()
+            if subscriber.acked:
                 self._write_cursor(subscriber)
-            elif subscriber.when_written is not None:
-                then, subscriber.when_written = subscriber.when_written, None
-                then()
 
         def failed(_: CallError) -> None:
-            subscriber.acked += acked
-            subscriber.acked_lost += lost
-            written()
+            if subscriber.generation == generation:  # `tick` writes it again
+                subscriber.acked += acked
+                subscriber.acked_lost += lost
+            ended()
+
+        def ended() -> None:
+            self._pending.end(ALL, write)
+            subscriber.is_writing = False
+            if subscriber.when_written is not None and not subscriber.acked:
+                then, subscriber.when_written = subscriber.when_written, None
+                then()
 
         cursor = params(subscriber.name, self._core, generation, *told, lost, acked)
         step = Step("ack", cursor, is_marked=False)
         self._writer.put(Write((step,), written, written, failed, has_line=False))
 
-    def _log_lost(self, subscriber: _Subscriber) -> None:
+    def _log_lost(self, subscriber: Subscriber) -> None:
         """Not for each event of a plugin that stays too slow."""
         subscriber.unlogged += subscriber.lost
         if subscriber.unlogged and self._loop.now() - subscriber.logged_at > _LOG_SECONDS:

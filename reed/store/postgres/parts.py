@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reed import __version__
+from reed.errors import CallError, StoreUnavailable
 from reed.store import contents
 from reed.store.base import Failed
 from reed.store.contents import Contents
@@ -25,16 +26,15 @@ from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Server
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
 from reed.store.postgres.log_statements import FOLLOWER
 from reed.store.postgres.long_reads import LongReads
+from reed.store.postgres.memory import Records, RowCount, Types
 from reed.store.postgres.operation import Attempt, Operation, Pending, WriteContext
 from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
-from reed.store.postgres.records import Records, RowCount
 from reed.store.postgres.schedules import SCHEDULES, Schedules
 from reed.store.postgres.search_index import SearchIndex
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import READS, WRITES
 from reed.store.postgres.tables import EPOCH, migrate
-from reed.store.postgres.types import Types
 from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
 from reed.store.setting import StoreSetting
@@ -45,6 +45,8 @@ TICK_SECONDS = POLL_SECONDS
 FIGURES_SECONDS = 2.0
 STOP_SECONDS = 10.0  # that a core which stops waits for a database that is away
 THIN_SECONDS = 10.0
+TRIM_SHARE = 20  # one part of the time, at most
+TRIM_AGAIN_SECONDS = 10.0
 
 _JOBS = "reed.store.postgres"
 HANDLERS = {
@@ -61,7 +63,8 @@ HANDLERS = {
 INDEXER_HANDLERS = {
     "index": f"{_JOBS}.indexing:run_index",
     "resolve": f"{_JOBS}.connection:resolve",
-    "kept_after": f"{_JOBS}.reading:kept_after",
+    "kept_after": f"{_JOBS}.trimming:kept_after",
+    "trim": f"{_JOBS}.trimming:trim",
 }
 
 _SETTINGS = (
@@ -121,7 +124,7 @@ class Parts:
         self._figures: dict[str, int] = {}
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
-        self._thinned_at = 0.0
+        self._trim_at = self._thinned_at = 0.0
         self._kept_after = 0  # the last batch that no watcher needs
         self._kept_asked_at = 0  # the last batch at that time
         self._has_news = False  # other cores have changed something
@@ -224,12 +227,7 @@ class Parts:
         hosts = [host for host, _ in self._server.hosts]
         if self._server.addresses:
             self._indexer.submit(
-                "resolve",
-                (hosts,),
-                self._server.resolve,
-                ignore,
-                origin=THE_STORE,
-                deadline=self._deadlines.job,
+                "resolve", (hosts,), self._server.resolve, ignore, origin=THE_STORE, deadline=self._deadlines.job
             )
 
     def _reader_ready(self) -> None:
@@ -323,16 +321,27 @@ class Parts:
             self._bonds_changed = False
             self._reader.ask("count_bonds", (), self._read_bonds, ignore)
         ask("figures", (), self._read_figures, ignore)
-        ask("skip_all", params(self._context.max_events), ignore, ignore)
-        ask("advance", (), ignore, ignore)
-        if self._kept_after:
-            ask("trim", params(self._kept_after), ignore, ignore)
-        if now - self._thinned_at > THIN_SECONDS:
-            self._thinned_at = now
-            if self._kept_after:
-                ask("thin", params(self._kept_after), ignore, ignore)
+        if now >= self._trim_at:
+            self._trim(now)
         if self._last_batch - self._kept_asked_at > self._context.max_changes // 100:
             self._ask_kept()
+
+    def _trim(self, now: float) -> None:
+        """In a worker: news would wait for it, and it takes long if many lines wait for a plugin."""
+
+        def trimmed(seconds: float) -> None:
+            self._trim_at = self._loop.now() + seconds * TRIM_SHARE
+
+        def failed(error: CallError) -> None:
+            self._trim_at = self._loop.now() + TRIM_AGAIN_SECONDS
+            if not isinstance(error, StoreUnavailable):
+                self._warn(f"the log cannot be trimmed, and is tried again in {TRIM_AGAIN_SECONDS:g} s: {error}")
+
+        self._trim_at = math.inf
+        thins = now - self._thinned_at > THIN_SECONDS
+        self._thinned_at = now if thins else self._thinned_at
+        arguments = self._conninfo, self._deadlines.job.seconds, self._context.max_events, self._kept_after, thins
+        self._indexer.submit("trim", arguments, trimmed, failed, origin=THE_STORE, deadline=self._deadlines.job)
 
     def _ask_kept(self) -> None:
         def found(seq: int) -> None:

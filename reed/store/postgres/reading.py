@@ -8,17 +8,15 @@ from functools import partial
 from typing import Any
 
 from reed.errors import NotFound
-from reed.store import fitting
-from reed.store.base import RecordPage
+from reed.store.contents import MAX_CHECKED, check_stored
 from reed.store.excerpt import Excerpts
 from reed.store.field_values import key_of, satisfies, text_of_key
-from reed.store.postgres.log_statements import KEPT
 from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.statements import COLUMNS, FIRST_ID
 from reed.store.postgres.vectors import LABELS, query, weights_of
 from reed.store.query import Term
 from reed.store.search_text import texts_by_column
-from reed.store.snippets import PAGE_BYTES, UNREAD, collect_page
+from reed.store.snippets import PAGE_BYTES, UNREAD, collect_page, marshalled
 from reed.store.tree_text import Node, TreeText
 from reed.store.types import columns_of, compile_type
 
@@ -35,7 +33,7 @@ def read_page(conninfo: str, seconds: float, type_name: str, after: str, limit: 
         if type_name:
             where, params = f"{where} AND type = %s", [after, type_name]
         rows = _listed(connection, f"{_LISTED} {where} ORDER BY snippets.id", params, min(limit + 1, _FETCHED))
-        return _marshaled(collect_page(rows, limit))
+        return marshalled(collect_page(rows, limit))
 
 
 def find_page(
@@ -57,11 +55,7 @@ def find_page(
             params += [type_name, field, text_of_key(key_of(conditions[field])), after]
     with session(conninfo, seconds) as connection, connection.transaction():
         rows = _listed(connection, f"{_LISTED} {where} ORDER BY snippets.id", params, _FETCHED)
-        return _marshaled(collect_page(rows, limit, partial(satisfies, conditions)))
-
-
-def _marshaled(page: RecordPage) -> tuple[Rows, str]:
-    return [tuple(record) for record in page.records], page.cursor
+        return marshalled(collect_page(rows, limit, partial(satisfies, conditions)))
 
 
 def _listed(connection: Session, sql: str, params: list[Any], fetched: int) -> Iterator[tuple[Any, ...]]:
@@ -81,7 +75,8 @@ def _listed(connection: Session, sql: str, params: list[Any], fetched: int) -> I
 
 _BELOW = (
     "SELECT parent::text, child::text, type, name, weight, path,"
-    " EXISTS (SELECT FROM bonds below WHERE below.parent = bonds.child)"
+    # By index, since there is a LIMIT: EXISTS alone reads all bonds.
+    " (SELECT true FROM bonds AS below WHERE below.parent = bonds.child LIMIT 1) IS NOT NULL"
     " FROM bonds JOIN snippets ON snippets.id = child WHERE parent = ANY (%s::uuid[])"
     " ORDER BY parent, weight, path, bonds.child"
 )
@@ -151,8 +146,8 @@ def check_type(conninfo: str, seconds: float, type_name: str, definition: bytes,
         sql += " ORDER BY snippets.id LIMIT %s"
         with connection.cursor(name="checked") as cursor:
             cursor.itersize = _FETCHED
-            cursor.execute(sql, (type_name, after, fitting.MAX_SNIPPETS + 1))
-            return fitting.check(((row[0], row[1], row[2].encode()) for row in cursor), type_, limit)
+            cursor.execute(sql, (type_name, after, MAX_CHECKED + 1))
+            return check_stored(((row[0], row[1], row[2].encode()) for row in cursor), type_, limit)
 
 
 # Search.
@@ -214,10 +209,3 @@ def _search_sql(weights: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
         " ON true"
     )
     return sql, params
-
-
-def kept_after(conninfo: str, seconds: float, max_changes: int) -> int:
-    """The last batch that is older than the newest `max_changes` lines of the log; 0: there are not so many."""
-    with session(conninfo, seconds) as connection:
-        row = connection.execute(KEPT, (max_changes - 1,)).fetchone()
-    return int(row[0]) if row else 0

@@ -22,6 +22,7 @@ from reed.store.snippets import (
     ambiguous,
     not_found,
     page_limit,
+    page_to,
     start_after,
 )
 from reed.store.workers import THE_STORE, Deadline, Origin, run
@@ -109,13 +110,7 @@ class Reads(Parts):
     # Pages.
 
     def page(
-        self,
-        type_name: str,
-        after: str,
-        limit: int,
-        done: Done[RecordPage],
-        failed: Failed,
-        origin: Origin = THE_STORE,
+        self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         limit, after = page_limit(limit), _after(after)
 
@@ -125,7 +120,7 @@ class Reads(Parts):
             if limit <= MAX_SHORT_PAGE:
                 self._short_page(type_name, after, limit, done, failed)
             else:
-                self._read_in_worker("page", (type_name, after, limit), lambda page: done(_page(*page)), failed, origin)
+                self._read_in_worker("page", (type_name, after, limit), page_to(done), failed, origin)
 
         self._with_types(begin, failed)
 
@@ -154,9 +149,9 @@ class Reads(Parts):
         wanted = conditions_of(conditions)
 
         def begin() -> None:
-            indexed = self._types.catalog.get(type_name).fields
+            indexed = list(self._types.catalog.get(type_name).fields)
             arguments = type_name, indexed, wanted, after, limit
-            self._read_in_worker("find", arguments, lambda page: done(_page(*page)), failed, origin)
+            self._read_in_worker("find", arguments, page_to(done), failed, origin)
 
         self._with_types(begin, failed)
 
@@ -182,13 +177,7 @@ class Reads(Parts):
         done(self._types.catalog.definitions())
 
     def check(
-        self,
-        type_name: str,
-        after: str,
-        limit: int,
-        done: Done[bytes],
-        failed: Failed,
-        origin: Origin = THE_STORE,
+        self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         after = _after(after)
 
@@ -277,7 +266,3 @@ class Reads(Parts):
 def _after(cursor: str) -> str:
     start_after(cursor)
     return cursor.lower() or FIRST_ID
-
-
-def _page(rows: list[tuple[Any, ...]], cursor: str) -> RecordPage:
-    return RecordPage([Record._make(row) for row in rows], cursor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from reed.store import restoring
 from reed.store.base import Done, Failed, Restored
@@ -12,46 +13,26 @@ from reed.store.postgres.operation import Operation
 from reed.store.postgres.snippet_writes import SnippetWrites
 from reed.store.postgres.writer import Line, Step
 from reed.store.workers import THE_STORE, Origin
-from reed.wire.snippets import Record
+from reed.wire.snippets import Record, RestoreFlag
 
 
 class Restores(SnippetWrites):
     def restore(
-        self,
-        record: Record,
-        done: Done[Restored],
-        failed: Failed,
-        *,
-        accept_unfit: bool = False,
-        overwrite: bool = False,
-        dry_run: bool = False,
-        origin: Origin = THE_STORE,
+        self, record: Record, done: Done[Restored], failed: Failed, *, flags: int = 0, origin: Origin = THE_STORE
     ) -> None:
         record = restoring.checked(record)
 
         def attempt(operation: Operation) -> None:
-            def found(old: Record | None) -> None:
-                operation.guard(lambda: check(old))
-
             def check(old: Record | None) -> None:
                 if old == record:
                     operation.finish(lambda: done(Restored(record.id, "unchanged")))
                     return
                 type_ = self._types.catalog.require(record.snippet_type)
-                self._contents.check(
-                    type_,
-                    bytes(record.content),
-                    lambda content: operation.guard(lambda: plan(old, content)),
-                    operation.refuse,
-                    operation.job_origin,
-                    accept_unfit=True,
-                )
+                self._check(operation, type_, bytes(record.content), partial(plan, old), accept_unfit=True)
 
             def plan(old: Record | None, content: Content) -> None:
                 now = self._clock() // 1000
-                planned = restoring.plan(
-                    record, old, content.problem, now, accept_unfit=accept_unfit, overwrite=overwrite
-                )
+                planned = restoring.plan(record, old, content.problem, now, flags)
 
                 def finish() -> None:
                     operation.finish(lambda: done(planned.result))
@@ -65,7 +46,7 @@ class Restores(SnippetWrites):
                     finish()
 
                 def write() -> None:
-                    if dry_run:
+                    if flags & RestoreFlag.DRY_RUN:
                         finish()
                     elif not self._is_current(content):
                         operation.again()
@@ -78,7 +59,7 @@ class Restores(SnippetWrites):
 
                 self._check_free(operation, record, content, write)
 
-            self._find_by("by_id", record.id, found, operation.refuse, operation.until)
+            self._find_by("by_id", record.id, operation.guarded(check), operation.refuse, operation.until)
 
         self._operation(origin, failed, attempt)
 

@@ -1,4 +1,5 @@
-"""A PostgreSQL store as a side of a copy (see `reed.store.copying`). No core may run, and one copy at a time."""
+"""A PostgreSQL store as a side of a copy (see `reed.store.copying`), when no core may run, one copy at a time; and
+its figures for `reed store status`, which reads while cores run."""
 
 from __future__ import annotations
 
@@ -25,8 +26,7 @@ from reed.store.deleted import NOT_DELETED, Deleted
 from reed.store.postgres.log_statements import CORE_SEEN
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import FIRST_ID, INDEX_AGAIN
-from reed.store.postgres.status import WAITING, counts
-from reed.store.postgres.tables import migrate
+from reed.store.postgres.tables import VERSION, migrate, versions
 from reed.store.postgres.writer import MAX_LINES
 from reed.store.setting import StoreSetting
 from reed.store.types import compile_type
@@ -47,11 +47,28 @@ _BONDS = (
     "SELECT child::text, parent::text, weight, path, id::text FROM bonds"
     " WHERE (child, parent) > (%s::uuid, %s::uuid) ORDER BY bonds.child, bonds.parent LIMIT %s"
 )
+# Waiting for a subscriber: the lines of the log behind its last one, of its kinds, that it has not made itself.
+_WAITING = (
+    " FROM subscribers s JOIN batches b ON b.seq >= s.told"
+    " JOIN changes c ON c.core = b.core AND c.n = b.n AND c.kind = ANY (s.kinds) AND c.made_by <> s.name"
+    " WHERE (b.seq, c.k) > (s.told, s.k)"
+)
+_SUBSCRIBERS = (
+    f"WITH waiting AS (SELECT s.name, count(*) AS total{_WAITING} GROUP BY s.name)"
+    " SELECT subscribers.name, coalesce(total, 0), lost,"
+    " CASE WHEN lease > clock_timestamp() THEN coalesce(cores.name, leader::text) END"
+    " FROM subscribers LEFT JOIN waiting USING (name) LEFT JOIN cores ON cores.core = leader"
+    " ORDER BY subscribers.name"
+)
+_ALL_CORES = (
+    "SELECT name, version, started, extract(epoch FROM clock_timestamp() - seen)::float8,"
+    f" seen > clock_timestamp() - interval '{CORE_SEEN}' FROM cores ORDER BY name, started"
+)
 _CHANGES = (
     "SELECT c.kind, c.id::text, c.type, c.name, c.version, c.at,"
     " (SELECT content FROM deleted d WHERE (d.core, d.n, d.k) = (c.core, c.n, c.k)),"
     " (SELECT bonds FROM deleted d WHERE (d.core, d.n, d.k) = (c.core, c.n, c.k)), array_agg(s.name)"
-    f"{WAITING} GROUP BY b.seq, c.core, c.n, c.k, c.kind, c.id, c.type, c.name, c.version, c.at ORDER BY b.seq, c.k"
+    f"{_WAITING} GROUP BY b.seq, c.core, c.n, c.k, c.kind, c.id, c.type, c.name, c.version, c.at ORDER BY b.seq, c.k"
 )
 # Contents and values go row by row, in pipelines: psycopg is slow at making arrays of long texts.
 _PUT = (
@@ -95,8 +112,7 @@ class PostgresSide:
         self._connection.close()
 
     def check_idle(self) -> None:
-        with self._errors():
-            cores = [name for (name,) in self._connection.execute(_CORES)]
+        cores = [name for (name,) in self._rows(_CORES)]
         if cores:
             raise StoreFailed(
                 f"{self.place} is used by running cores: {', '.join(cores)}",
@@ -107,13 +123,10 @@ class PostgresSide:
 
     def counts(self) -> Counts:
         with self._errors():
-            return counts(self._connection)
+            return _counts(self._connection)
 
     def types(self) -> dict[str, bytes]:
-        with self._errors():
-            return {
-                name: text.encode() for name, text in self._connection.execute("SELECT name, definition FROM types")
-            }
+        return {name: text.encode() for name, text in self._rows("SELECT name, definition FROM types")}
 
     def snippets(self, after: str) -> list[Snippet]:
         after = after or FIRST_ID
@@ -127,14 +140,13 @@ class PostgresSide:
                     entries.setdefault(snippet_id, []).append(Entry(*entry))
         return [Snippet._make((*row[:-1], row[-1].encode(), tuple(sorted(entries.get(row[0], ()))))) for row in rows]
 
-    def _fields(self) -> dict[str, list[str]]:
+    def _fields(self) -> dict[str, dict[str, bool]]:
         """The indexed fields of each type. A definition that was broken off may have left rows of others."""
         return {name: compile_type(name, text, without_schema=True).fields for name, text in self.types().items()}
 
     def bonds(self, after: tuple[str, str]) -> list[Bond]:
         ends = [end or FIRST_ID for end in after]
-        with self._errors():
-            return [Bond(*row) for row in self._connection.execute(_BONDS, (*ends, PAGE_ROWS))]
+        return [Bond(*row) for row in self._rows(_BONDS, *ends, PAGE_ROWS)]
 
     def changes(self) -> Iterator[Change]:
         with self._errors(), self._connection.transaction(), self._connection.cursor("changes") as cursor:
@@ -143,21 +155,22 @@ class PostgresSide:
                 yield Change._make((*change, deleted, frozenset(waiting)))
 
     def lost(self) -> dict[str, int]:
-        with self._errors():
-            return dict(self._connection.execute("SELECT name, lost FROM subscribers WHERE lost > 0").fetchall())
+        return dict(self._rows("SELECT name, lost FROM subscribers WHERE lost > 0"))
 
     def last_event(self) -> tuple[int, int]:
         last = self._last_batch()
         return last, (last + 1) * MAX_LINES
 
     def _last_batch(self) -> int:
-        with self._errors():
-            row = self._connection.execute("SELECT last FROM head WHERE what = 'batches'").fetchone()
-        return row[0] if row else 0
+        rows = self._rows("SELECT last FROM head WHERE what = 'batches'")
+        return rows[0][0] if rows else 0
 
     def schedules(self) -> list[tuple[Any, ...]]:
+        return self._rows(f"SELECT {SCHEDULES} FROM schedules ORDER BY plugin, name")
+
+    def _rows(self, query: str, *params: object) -> list[tuple[Any, ...]]:
         with self._errors():
-            return self._connection.execute(f"SELECT {SCHEDULES} FROM schedules ORDER BY plugin, name").fetchall()
+            return self._connection.execute(query, params).fetchall()
 
     # Writing.
 
@@ -255,6 +268,51 @@ class PostgresSide:
             raise StoreFailed(
                 f"{self.place}: {what}", hint="see the log of PostgreSQL; a copy may be run again"
             ) from error
+
+
+def status(setting: StoreSetting) -> dict[str, Any]:
+    """Raises StoreFailed."""
+    with connect(setting, "reed store") as connection:
+        place = place_of(connection)
+        try:
+            found = versions(connection)
+            if found is None:
+                raise StoreFailed(f"{place}: there are no tables of reed", hint="run `reed store migrate`")
+            return _figures(connection) | {"schema": found.version, "schema_known": VERSION}
+        except psycopg.Error as error:
+            raise StoreFailed(
+                f"{place}: {str(error).partition(chr(10))[0]}", hint="see the log of PostgreSQL"
+            ) from error
+
+
+def _figures(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    info, execute = connection.info, connection.execute
+    return {
+        "kind": "postgres",
+        "host": info.host or info.hostaddr,
+        "database": info.dbname,
+        "server": info.parameter_status("server_version"),
+        **_counts(connection)._asdict(),
+        "unindexed": _number(connection, "SELECT count(*) FROM unindexed"),
+        "log": _number(connection, "SELECT count(*) FROM changes"),
+        "subscribers": [
+            {"name": name, "waiting": waiting, "leader": leader, "lost": lost}
+            for name, waiting, lost, leader in execute(_SUBSCRIBERS)
+        ],
+        "cores": [
+            {"name": name, "version": version, "started": started.timestamp(), "seen_s": seen, "running": is_running}
+            for name, version, started, seen, is_running in execute(_ALL_CORES)
+        ],
+    }
+
+
+def _counts(connection: psycopg.Connection[Any]) -> Counts:
+    return Counts(*(_number(connection, f"SELECT count(*) FROM {table}") for table in Counts._fields))
+
+
+def _number(connection: psycopg.Connection[Any], query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _put_lines(connection: psycopg.Connection[Any], rows: list[tuple[Any, ...]]) -> None:

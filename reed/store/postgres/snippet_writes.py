@@ -62,13 +62,7 @@ class SnippetWrites(Checks):
 
                 operation.write(self._insert(type_, record, values, origin), written)
 
-            self._contents.check(
-                type_,
-                content,
-                lambda checked: operation.guard(lambda: write(checked)),
-                operation.refuse,
-                operation.job_origin,
-            )
+            self._check(operation, type_, content, write)
 
         return Operation(self._write_context, origin, failed, attempt)
 
@@ -142,16 +136,12 @@ class SnippetWrites(Checks):
                 if if_version and if_version != old.version:
                     raise overtaken(ref, old.version, if_version)
                 type_ = self._types.catalog.require(old.snippet_type)
-                self._contents.merge(
-                    type_,
-                    bytes(old.content),
-                    patch,
-                    lambda content: operation.guard(
-                        lambda: self._replace(operation, old, content, old.semantic_name, done, origin)
-                    ),
-                    operation.refuse,
-                    operation.job_origin,
-                )
+
+                def replace(content: Content) -> None:
+                    self._replace(operation, old, content, old.semantic_name, done, origin)
+
+                then = operation.guarded(replace)
+                self._contents.merge(type_, bytes(old.content), patch, then, operation.refuse, operation.job_origin)
 
             self._current(operation, ref, merge)
 
@@ -164,14 +154,11 @@ class SnippetWrites(Checks):
             def merge(old: Record) -> None:
                 if if_version and if_version != old.version:
                     raise overtaken(ref, old.version, if_version)
-                self._contents.merge(
-                    None,
-                    bytes(old.content),
-                    patch,
-                    lambda content: operation.finish(lambda: done(Preview(old, content.text))),
-                    operation.refuse,
-                    operation.job_origin,
-                )
+
+                def finish(content: Content) -> None:
+                    operation.finish(lambda: done(Preview(old, content.text)))
+
+                self._contents.merge(None, bytes(old.content), patch, finish, operation.refuse, operation.job_origin)
 
             self._current(operation, ref, merge)
 
@@ -199,13 +186,7 @@ class SnippetWrites(Checks):
                 if name is not None and content == seen.content:
                     write(Content(content, type_))  # a rename is valid even if the content no longer fits its type
                 else:
-                    self._contents.check(
-                        type_,
-                        content,
-                        lambda found: operation.guard(lambda: write(found)),
-                        operation.refuse,
-                        operation.job_origin,
-                    )
+                    self._check(operation, type_, content, write)
 
             def write(found: Content) -> None:
                 self._replace(operation, seen, found, new_name, done, origin)

@@ -145,11 +145,7 @@ def versions(connection: Session, *, lock: bool = False) -> Versions | None:
 
 
 def migrate(
-    connection: Session,
-    place: str,
-    *,
-    migrations: tuple[Migration, ...] = MIGRATIONS,
-    create: bool = True,
+    connection: Session, place: str, *, migrations: tuple[Migration, ...] = MIGRATIONS, create: bool = True
 ) -> tuple[int, int]:
     """Create the tables or bring them up to date; gives the version before, 0 for none, and after. Several cores may do
     it at the same time. Raises StoreFailed if this is not possible, or the tables are too new.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from psycopg import pq
 
 from reed.wire.snippets import Record
 from reed.wire.structs import Bytes
+
+_ARRAY = struct.Struct(">iiIii")  # dimensions, has it NULL, type of the items, length, first index
+_LENGTH = struct.Struct(">i")
+_TEXT = 25  # pg_type.oid of text
 
 Params = tuple[bytes, ...]
 Rows = pq.abc.PGresult  # of one statement
@@ -15,7 +21,7 @@ Rows = pq.abc.PGresult  # of one statement
 
 def params(*values: str | int | Bytes) -> Params:
     """A content is passed as it is."""
-    return tuple(value if type(value) is bytes else _encoded(value) for value in values)
+    return tuple([value if type(value) is bytes else _ENCODE.get(type(value), _encoded)(value) for value in values])
 
 
 def _encoded(value: str | int | Bytes) -> bytes:
@@ -24,10 +30,21 @@ def _encoded(value: str | int | Bytes) -> bytes:
     return str(value).encode() if isinstance(value, int) else bytes(value)
 
 
+_ENCODE: dict[type, Callable[[Any], bytes]] = {str: str.encode, int: b"%d".__mod__}  # a create has seven parameters
+
+
 def array_of(items: Iterable[object]) -> bytes:
     """A PostgreSQL array of texts."""
     quoted = ('"' + str(item).replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items)
     return ("{" + ",".join(quoted) + "}").encode()
+
+
+def binary_texts(items: Sequence[bytes]) -> bytes:
+    """An array of texts in PostgreSQL's binary format, which has nothing to escape."""
+    parts = [_ARRAY.pack(1, 0, _TEXT, len(items), 1)]
+    for item in items:
+        parts += (_LENGTH.pack(len(item)), item)
+    return b"".join(parts)
 
 
 def text(rows: Rows, row: int, at: int) -> str:

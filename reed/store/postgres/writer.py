@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from typing import NamedTuple
 
 from reed.errors import CallError, OutcomeUnknown
@@ -23,8 +23,7 @@ from reed.store.base import Failed
 from reed.store.context import StoreLoop
 from reed.store.postgres.connection import Connection, Failure, Lost, Results, ServerError, Statement
 from reed.store.postgres.reader import WAIT_SECONDS, unavailable
-from reed.store.postgres.statements import TOGETHER, together
-from reed.store.postgres.values import Params, column, ignore, number, params
+from reed.store.postgres.values import Params, binary_texts, column, ignore, number, params
 
 MAX_LINES = 1000  # of a batch: an event's id has room for them
 MAX_BYTES = 8 * 1024 * 1024
@@ -32,6 +31,10 @@ DOUBT_SECONDS = 60.0  # until the callers of a batch in doubt are told so
 
 _LOOK_AGAIN = frozenset({"23505", "23503"})  # another core was first, between the check and the write
 _TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "57014"})  # a deadlock, or a lock that another core holds
+# Of the statements of several creates: $3 and following.
+_COLUMNS = ("k", "id", "type", "revision", "name", "at", "content", "made_by")
+_TEXTS = frozenset({"type", "name", "content", "made_by"})  # arrays in binary format
+_FORMATS = (0, 0, *(int(name in _TEXTS) for name in _COLUMNS))
 _READ_ONLY = "25006"  # a standby, or a primary that is being replaced
 
 
@@ -109,7 +112,7 @@ class Writer:
     def put(self, write: Write) -> None:
         """Write it with the next batch."""
         write.until = write.until or self._loop.now() + WAIT_SECONDS
-        write.size = sum(len(param) for step in write.steps for param in step.params if param is not None)
+        write.size = sum([sum(map(len, step.params)) for step in write.steps])
         self._queue.append(write)
         self._on_due()
 
@@ -178,19 +181,20 @@ class Writer:
         """Those of all its writes; notes in `batch.results` where the result of each will be."""
         statements: list[Statement] = []
         core_n, k = params(self._core, batch.n), 0
-        for name, count in _shares(batch.writes):
-            if count > 1:
-                rows = ((*params(at), *batch.writes[at].steps[0].params) for at in range(k, k + count))
-                batch.results += [(len(statements), True)] * count
-                statements.append(Statement(together(name, count), (*core_n, *chain.from_iterable(rows))))
+        for name, group in groupby(batch.writes, _name_together):
+            writes = list(group)
+            if name and len(writes) > 1:
+                batch.results += [(len(statements), True)] * len(writes)
+                statements.append(_together(name, core_n, k, writes))
             else:
-                write, mark = batch.writes[k], (*core_n, *params(k))
-                batch.results.append((len(statements) + write.decides, False))
-                statements += [
-                    Statement(step.name, (*mark, *step.params) if step.is_marked else step.params)
-                    for step in write.steps
-                ]
-            k += count
+                for at, write in enumerate(writes, k):
+                    batch.results.append((len(statements) + write.decides, False))
+                    mark = (*core_n, *params(at))
+                    statements += [
+                        Statement(step.name, (*mark, *step.params) if step.is_marked else step.params)
+                        for step in write.steps
+                    ]
+            k += len(writes)
         return statements
 
     def _next_writes(self) -> list[Write]:
@@ -289,20 +293,24 @@ class Writer:
         self._on_due()
 
 
-def _shares(writes: Sequence[Write]) -> Iterator[tuple[str, int]]:
-    """Creates that follow each other share statements, which takes a third of the server's time: the name of each
-    statement, and how many writes share it. A write with statements of its own counts as one."""
-    for name, group in groupby(writes, _name_together):
-        left = sum(1 for _ in group)
-        for count in (*TOGETHER, 1) if name else (1,):
-            yield from [(name, count)] * (left // count)
-            left %= count
-
-
 def _name_together(write: Write) -> str:
-    """The statement that it may share with others; "" if it has its own."""
+    """Creates that follow each other share a statement, which takes less than half of the server's time; "" if it has
+    its own."""
     name = write.steps[0].name
     return name if len(write.steps) == 1 and name in {"create", "create_indexed"} else ""
+
+
+def _together(name: str, core_n: Params, k: int, writes: Sequence[Write]) -> Statement:
+    """The statement of all these creates, the first of which is number `k` of its batch."""
+    columns = list(zip(*(write.steps[0].params for write in writes), strict=True))
+    columns.insert(0, params(*range(k, k + len(writes))))
+    names = columns[_COLUMNS.index("name")]
+    arrays = [
+        binary_texts(column) if column_name in _TEXTS else b"{%b}" % b",".join(column)
+        for column_name, column in zip(_COLUMNS, columns, strict=True)
+    ]
+    shared = name.replace("create", "creates_named" if any(names) else "creates")
+    return Statement(shared, (*core_n, *arrays), _FORMATS)
 
 
 def _call(bug: Callable[[BaseException], None], callback: Callable[..., None], *arguments: object) -> None:

@@ -15,7 +15,7 @@ from reed.store.postgres.values import Rows, array_of, params
 from reed.store.postgres.writer import Line, Step
 from reed.store.schema import import_library, is_library_needed
 from reed.store.snippets import label_of
-from reed.store.types import MAX_DEFINITION_IN_LOOP, check_definition, compile_type, not_tried
+from reed.store.types import check_definition, compile_in_loop, not_tried
 from reed.store.workers import THE_STORE, Origin
 from reed.wire import identifiers
 from reed.wire.snippets import Record
@@ -56,17 +56,16 @@ class Writes(Restores):
 
                 if operation.is_fresh:
                     # The worker makes it, or says why not.
-                    arguments = (self._conninfo, self._deadlines.job.seconds, bond_id, above.id, below.id)
+                    arguments = bond_id, above.id, below.id, weight, path, now // 1000, origin.plugin
                     self._submit(
                         "bond",
-                        (*arguments, weight, path, now // 1000, origin.plugin),
+                        arguments,
                         lambda _: self._count_bonds(finish),
                         operation.refuse,
                         operation.job_origin,
-                        patience=1,  # it has little to do: if it takes long, the database is away
                     )
                     return
-                limits = self._types.limits
+                limits = self._types.catalog.max_depths()
                 given = params(
                     bond_id,
                     above.id,
@@ -104,16 +103,12 @@ class Writes(Restores):
                     operation.write((Step("unbond", given),), written)
 
                 def found(rows: Rows) -> None:
-                    def check() -> None:
-                        if not rows.ntuples:
-                            raise not_bonded(label_of(above), label_of(below))
-                        write()
-
-                    operation.guard(check)
+                    if not rows.ntuples:
+                        raise not_bonded(label_of(above), label_of(below))
+                    write()
 
                 if operation.is_fresh:
-                    bonded = params(above.id, below.id)
-                    self._reader.ask("bond_of", bonded, found, operation.refuse, operation.until)
+                    self._ask(operation, "bond_of", params(above.id, below.id), found)
                 else:
                     write()
 
@@ -138,8 +133,8 @@ class Writes(Restores):
 
         def attempt(operation: Operation) -> None:
             def write() -> None:
-                arguments = self._conninfo, self._deadlines.job.seconds, type_name, definition, self._clock() // 1000
-                self._submit("define", arguments, lambda found: operation.guard(lambda: defined(found)), refuse, origin)
+                arguments = type_name, definition, self._clock() // 1000
+                self._submit("define", arguments, operation.guarded(defined), refuse, origin)
 
             def defined(found: tuple[int, bool]) -> None:
                 revision, is_new = found
@@ -154,12 +149,11 @@ class Writes(Restores):
                 operation.finish(lambda: failed(not_tried(type_name, error)))
 
             def compile_or_try() -> None:
-                if len(definition) <= MAX_DEFINITION_IN_LOOP:
-                    new = compile_type(type_name, definition, for_loop=True)
-                    if new.schema is None or new.schema.is_compiled:
-                        write()
-                        return
-                self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
+                if compile_in_loop(type_name, definition) is not None:
+                    write()
+                    return
+                arguments, deadline = (type_name, definition), self._deadlines.job
+                self._workers.submit("try_type", arguments, lambda _: write(), refuse, origin=origin, deadline=deadline)
 
             if is_library_needed(definition):
                 import_library(self._workers.call_soon, lambda: operation.guard(compile_or_try))
@@ -174,7 +168,7 @@ class Writes(Restores):
 
         def attempt(operation: Operation) -> None:
             def delete() -> None:
-                arguments = self._conninfo, self._deadlines.job.seconds, type_name, self._clock() // 1000
+                arguments = type_name, self._clock() // 1000
                 self._submit("delete_type", arguments, lambda _: operation.guard(deleted), refuse, origin)
 
             def deleted() -> None:
@@ -200,7 +194,8 @@ class Writes(Restores):
                     self._index.when_caught_up(line.seq, lambda error: failed(error) if error else done(count))
                     operation.finish(lambda: None)
 
-                operation.write((Step("mark", params(snippet_id), is_marked=False),), written, has_line=False)
+                step = Step("mark", params(snippet_id)) if snippet_id else Step("mark_all", ())
+                operation.write((step._replace(is_marked=False),), written, has_line=False)
 
             if ref:
                 self._current(operation, ref, lambda record: mark(record.id, 1))

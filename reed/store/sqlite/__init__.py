@@ -4,19 +4,13 @@ store          SqliteStore: parts, reads, writes              transaction    of 
 database       content.db: tables, migrations, errors         file_guard     its files must stay at their path
 snippets, types, bonds, outbox, field_indexes   the tables    lookup         reads snippets
 search_index   what is to be indexed                          index_file     content-search.db
-scheduler      work between two turns                         wal            checkpoints
-change_log     a row for each transaction, for watchers
-bond_queue     checks of new bonds, in order                  files          names of the files; layout, removal, fsync
+change_log     a row for each transaction, for watchers       wal            checkpoints
+bond_queue     checks of new bonds, in order                  files          their names, and how a worker opens them
 
 In commands, beside a core or without one:
 backup         copies of content.db, and their way back    inspect    for `reed doctor`
 side           one side of `reed store copy`
 
 In a worker's process:
-source         opens the files         indexing     writes the search index
-reading        long reads, which use find, tree, search, bond_graph
+reading        long reads, which use find, graph, search      indexing       writes the search index
 """
-
-from reed.store.sqlite.store import SqliteStore
-
-__all__ = ["SqliteStore"]

@@ -17,12 +17,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
-from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS, NEW_EPOCH
-from reed.store.sqlite.files import FILE, SUFFIXES, index_path, layout_of, remove, sync
-from reed.store.sqlite.source import connect, errors_of
+from reed.store.sqlite.files import FILE, SUFFIXES, connect, errors_of, index_path, layout_of, remove, sync
 
 _LOCK = "core.lock"
 _MAX_PROBLEMS = 5
@@ -55,7 +53,7 @@ def save(folder: str, target: str) -> Figures:
 
 def _copy(path: str, target: str) -> None:
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with closing(connect(f"file:{quote(path)}?mode=ro")) as source, closing(connect(f"file:{quote(target)}")) as copy:
+    with closing(connect(path)) as source, closing(connect(target, "")) as copy:
         copy.execute("PRAGMA journal_mode = OFF")
         copy.execute("PRAGMA synchronous = OFF")  # a temporary file: only what is made of it must survive a power cut
         source.execute("BEGIN")
@@ -75,7 +73,7 @@ def _give_to_owner(path: str, found: os.stat_result) -> None:
 
 def verify(path: str, name: str) -> Figures:
     """Reads every page. `name` stands for the file in messages. Raises StoreFailed."""
-    with errors_of(name), closing(connect(f"file:{quote(path)}?mode=ro")) as connection:
+    with errors_of(name), closing(connect(path)) as connection:
         version = _check_kind(name, connection)
         problems = [text for (text,) in connection.execute(f"PRAGMA integrity_check({_MAX_PROBLEMS})")]
         if problems != ["ok"]:
@@ -126,7 +124,7 @@ def has_store(folder: str) -> bool:
 def install(folder: str, path: str) -> str:
     """Make the verified file `path`, which is on the data folder's file system, the store of that folder. Returns the
     folder that has the old files, or ""."""
-    with errors_of(path), closing(connect(f"file:{quote(path)}?mode=rw")) as connection:
+    with errors_of(path), closing(connect(path, "mode=rw")) as connection:
         connection.execute(
             "INSERT INTO sqlite_sequence (name, seq) SELECT 'outbox', 0"
             " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')"

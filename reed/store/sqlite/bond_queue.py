@@ -15,7 +15,7 @@ from reed.errors import CallError
 from reed.store.base import Failed
 from reed.store.bonds import TooManySteps
 from reed.store.sqlite.bonds import Bonds, NewBond
-from reed.store.sqlite.source import Source
+from reed.store.sqlite.files import Source
 from reed.store.sqlite.transaction import Transaction
 from reed.store.workers import Deadline, OrderedJobs, Origin, Workers, run
 

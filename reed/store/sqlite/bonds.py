@@ -13,8 +13,8 @@ from reed.errors import Conflict
 from reed.store.bonds import already_bonded, check_place, has_bonds, not_bonded, own_parent
 from reed.store.ids import Ids, sequence_in
 from reed.store.snippets import label_of
-from reed.store.sqlite.bond_graph import SqliteGraph
 from reed.store.sqlite.change_log import ChangeLog
+from reed.store.sqlite.graph import SqliteGraph
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.store.sqlite.types import Types
@@ -94,8 +94,7 @@ class Bonds:
         SqliteGraph(self._writer, self._remains, MAX_STEPS).check(*self.graph_arguments(pair))
 
     def graph_arguments(self, pair: Pair) -> tuple[int, int, dict[str, int]]:
-        limits = {type_.name: type_.max_depth for type_ in self._types.current if type_.max_depth is not None}
-        return *pair.sequences, limits
+        return *pair.sequences, self._types.current.max_depths()
 
     def insert(self, bond: NewBond, pair: Pair) -> str:
         parent, child = pair.sequences

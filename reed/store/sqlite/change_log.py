@@ -14,7 +14,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from reed.store.changes import PAGE_CHANGES, ChangePage, cursor_of, not_yet, position_of, too_old
+from reed.store.changes import PAGE_CHANGES, ChangePage, check_kept, cursor_of, position_of
 from reed.store.sqlite.transaction import Transaction
 from reed.wire.snippets import Record
 from reed.wire.watch import Change
@@ -169,17 +169,11 @@ class ChangeLog:
             rows.close()  # or the connection would keep its snapshot
 
     def _check(self, position: int) -> None:
-        if position < self._trimmed:
-            raise too_old(self.cursor(position), self._max_changes)
-        if position > self._last:
-            raise not_yet(self.cursor(position))
+        check_kept(position, self._epoch, self._trimmed, self._last, self._max_changes)
 
     def _lines(self, number: int, lines: list[str]) -> Iterator[tuple[int, Change]]:
         """`number`: of the first line."""
         for at_line, line in enumerate(lines, number):
             kind, snippet_id, type_name, name, version, at, made_by, child = line.split("\t")
             cursor = self.cursor(at_line)
-            yield (
-                at_line,
-                Change(kind, snippet_id, type_name, name, int(version), int(at), made_by, child, cursor),
-            )
+            yield (at_line, Change(kind, snippet_id, type_name, name, int(version), int(at), made_by, child, cursor))

@@ -24,8 +24,7 @@ from contextlib import ExitStack, suppress
 
 from reed.errors import CallError, StoreFailed, StoreFull
 from reed.store.sqlite.file_guard import FileGuard
-from reed.store.sqlite.files import layout_of, sync
-from reed.store.sqlite.source import Source, is_disk_full
+from reed.store.sqlite.files import Source, is_disk_full, layout_of, sync
 
 APPLICATION_ID = 0x52454544  # "REED"
 WEIGHT_COLUMNS = 16  # of the table `search`, in older layouts

@@ -18,14 +18,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from reed.errors import CallError, Conflict, StoreFailed
 from reed.store.base import Failed
+from reed.store.contents import Content
 from reed.store.field_values import NULL_KEY, FieldValue, values_of
 from reed.store.snippets import cannot_be_unique, value_in_use
 from reed.store.sqlite.database import label
-from reed.store.sqlite.source import Source, snapshot
+from reed.store.sqlite.files import Source, snapshot
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
 from reed.store.workers import THE_STORE, Deadline, Workers
@@ -49,12 +50,6 @@ class FieldIndex(NamedTuple):
     field: str
     is_unique: bool
     is_ready: bool
-
-
-class Valued(Protocol):
-    """A content whose fields have values (`contents.Content`)."""
-
-    def values_of(self, fields: Iterable[str]) -> dict[str, FieldValue]: ...
 
 
 class Entry(NamedTuple):
@@ -116,7 +111,7 @@ class FieldIndexes:
 
     # Writes of snippets.
 
-    def check(self, type_name: str, sequence: int, content: Valued) -> list[Entry]:
+    def check(self, type_name: str, sequence: int, content: Content) -> list[Entry]:
         """The entries of a snippet; Conflict when it repeats a unique value."""
         indexes = self._live.get(type_name)
         if not indexes:
@@ -192,7 +187,7 @@ class FieldIndexes:
                 self._writer.execute("UPDATE field_indexes SET is_ready = 1 WHERE id = ?", (index.id,))
         else:
             self._insert(type_, is_ready=True)
-        wanted = _unique_by_field(type_)
+        wanted = type_.fields
         for index in self._live.get(type_.name, ()):
             if index.is_ready and self._is_kept(index, wanted):
                 self._writer.execute(
@@ -208,7 +203,7 @@ class FieldIndexes:
         self._load()
 
     def _missing(self, type_: Type) -> dict[str, bool]:
-        wanted = _unique_by_field(type_)
+        wanted = type_.fields
         ready = {index.field for index in self._live.get(type_.name, ()) if self._is_kept(index, wanted)}
         return {field: is_unique for field, is_unique in wanted.items() if field not in ready}
 
@@ -339,10 +334,6 @@ class FieldIndexes:
 
 def _entries(indexes: Iterable[FieldIndex], values: dict[str, FieldValue]) -> list[Entry]:
     return [Entry(index, *values[index.field]) for index in indexes if index.field in values]
-
-
-def _unique_by_field(type_: Type) -> dict[str, bool]:
-    return {field: field in type_.unique for field in sorted(type_.indexed | type_.unique)}
 
 
 # In a worker.

@@ -10,11 +10,9 @@ import os
 import sqlite3
 from contextlib import suppress
 from typing import NamedTuple
-from urllib.parse import quote
 
 from reed.store.search_text import WEIGHTS
-from reed.store.sqlite.files import layout_of
-from reed.store.sqlite.source import Source, connect
+from reed.store.sqlite.files import Source, connect, layout_of
 
 TEXT_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
 LAYOUT = (0x52454549, 1)  # "REEI", version: an index of another layout is made again
@@ -60,7 +58,7 @@ class OpenIndex:
             if self._connection is None or self._file != (found.st_dev, found.st_ino):
                 self.close()
                 self._file = found.st_dev, found.st_ino
-                self._connection = connect(f"file:{quote(self._path)}?mode=ro")
+                self._connection = connect(self._path)
                 self._connection.execute(_PROGRESS).fetchone()
 
     def close(self) -> None:

@@ -15,14 +15,12 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.folding import fold, is_plain, segment
 from reed.store.search_text import WEIGHTS, Columns, texts_by_column
-from reed.store.sqlite.files import layout_of, remove
+from reed.store.sqlite.files import Source, close_connections, connect, file_error, layout_of, remove, snapshot
 from reed.store.sqlite.index_file import LAYOUT, SCHEMA, TEXT_COLUMNS, Progress
-from reed.store.sqlite.source import Source, close_connections, connect, file_error, snapshot
 from reed.store.types import columns_of
 
 _PUT = f"INSERT OR REPLACE INTO search (rowid, written, {TEXT_COLUMNS}) VALUES (?, ?{', ?' * len(WEIGHTS)})"
@@ -120,12 +118,12 @@ class _Indexing:
 def _open_index(path: str) -> sqlite3.Connection:
     if not os.path.exists(path):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    index = connect(f"file:{quote(path)}?mode=rw")
+    index = connect(path, "mode=rw")
     if layout_of(index) != LAYOUT:
         index.close()
         _remove(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        index = connect(f"file:{quote(path)}?mode=rw")
+        index = connect(path, "mode=rw")
         index.execute("PRAGMA journal_mode = WAL")
         for statement in SCHEMA:
             index.execute(statement)

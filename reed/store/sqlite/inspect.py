@@ -14,11 +14,9 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from typing import NamedTuple
-from urllib.parse import quote
 
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
-from reed.store.sqlite.files import FILE, layout_of
-from reed.store.sqlite.source import connect, errors_of
+from reed.store.sqlite.files import FILE, connect, errors_of, layout_of
 
 MAX_COPIED = 1024 * 1024 * 1024  # bytes of file and log
 _MAX_PROBLEMS = 3
@@ -71,7 +69,7 @@ def inspect(folder: str) -> Inspection | None:
 
 def _read(file: str, name: str, options: str, size: int, log_size: int) -> Inspection:
     """`name` stands for the file in messages."""
-    with errors_of(name), closing(connect(f"file:{quote(file)}?{options}")) as connection:
+    with errors_of(name), closing(connect(file, options)) as connection:
         application_id, schema = layout_of(connection)
         if application_id != APPLICATION_ID:
             return Inspection(name, size, log_size, is_ours=False, schema=schema)

@@ -15,8 +15,6 @@ from reed.store.deleted import NOT_DELETED, Deleted
 from reed.store.sqlite.transaction import Transaction
 from reed.wire.snippets import Record
 
-DEFAULT_MAX_EVENTS = 100_000  # of a subscriber, some 20 MB
-
 _DELETE_BATCH = 500  # rows of a dropped subscriber in a slice
 
 _INSERT = (

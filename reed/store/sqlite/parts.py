@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from reed.errors import CallError
 from reed.store import contents
-from reed.store.base import (
-    Done,
-    Failed,
-    T,
-)
-from reed.store.changes import DEFAULT_MAX_CHANGES
+from reed.store.base import Done, Failed, T
 from reed.store.contents import Contents
+from reed.store.context import StoreContext
 from reed.store.ids import Ids
 from reed.store.record_cache import RecordCache
 from reed.store.sqlite.bond_queue import BondQueue
@@ -25,17 +22,16 @@ from reed.store.sqlite.change_log import ChangeLog
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.lookup import Lookup
-from reed.store.sqlite.outbox import DEFAULT_MAX_EVENTS, Outbox
-from reed.store.sqlite.scheduler import Scheduler
+from reed.store.sqlite.outbox import Outbox
 from reed.store.sqlite.schedules import Schedules
-from reed.store.sqlite.search_index import CallLater, SearchIndex
+from reed.store.sqlite.search_index import SearchIndex
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import Types
 from reed.store.sqlite.wal import WalCheckpoints
-from reed.store.workers import DEADLINES, Deadlines, InlineWorkers, Origin, Workers
+from reed.store.workers import Origin
 
-DEFAULT_CACHE = 16 * 1024 * 1024  # bytes
+CACHE_BYTES = 16 * 1024 * 1024  # bytes
 
 _LAST_SEQUENCE = (
     "SELECT max((SELECT coalesce(max(sequence), 0) FROM snippets), (SELECT coalesce(max(sequence), 0) FROM stale))"
@@ -62,44 +58,30 @@ class Parts:
     def __init__(
         self,
         path: str | Path,
+        context: StoreContext,
         *,
         clock: Callable[[], int] = time.time_ns,
-        cache_bytes: int = DEFAULT_CACHE,
-        max_events: int = DEFAULT_MAX_EVENTS,
-        max_changes: int = DEFAULT_MAX_CHANGES,
-        on_due: Callable[[], None] = lambda: None,
-        on_news: Callable[[], None] = lambda: None,
-        warn: Callable[[str], None] = lambda _: None,
-        workers: Workers | None = None,
-        indexer: Workers | None = None,
-        deadlines: Deadlines = DEADLINES,
-        call_later: CallLater | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        """Opens or creates `path`. Raises StoreFailed or StoreFull.
-
-        `clock`: nanoseconds since 1970. `max_events`: waiting, for each subscriber. `max_changes`: that the log
-        keeps. `on_due`, `on_news`: see
-        `reed.store.base`. `warn`: called when the files are lost, and when they are back. `workers` run HANDLERS,
-        `indexer`, a single one, INDEXER_HANDLERS; None: this process does, at once. `call_later`: the loop's.
-        """
+        """Opens or creates `path`. Raises StoreFailed or StoreFull. `clock`: nanoseconds since 1970."""
         self.changes = 0
+        self._context = context
         self._clock = clock
-        self._on_due = on_due
-        self._on_news = on_news
-        self._deadlines = deadlines
-        self._call_later = call_later
-        self._workers: Workers = workers or InlineWorkers(HANDLERS)
-        self._database = Database(str(path), warn)
+        self._on_due = context.loop.request_commit
+        self._deadlines = context.deadlines
+        self._database = Database(str(path), context.warn)
         try:
-            self._build(cache_bytes, max_events, max_changes, indexer or InlineWorkers(INDEXER_HANDLERS))
+            self._build(context, cache_bytes)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
                 raise self._database.error(error) from error
             raise
 
-    def _build(self, cache_bytes: int, max_events: int, max_changes: int, indexer: Workers) -> None:
+    def _build(self, context: StoreContext, cache_bytes: int) -> None:
         database, deadline = self._database, self._deadlines.job
+        self._workers = context.open_workers(HANDLERS, context.max_workers)
+        indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
         ids = Ids(*database.writer.execute(_LAST_SEQUENCE).fetchone())
         self._cache = RecordCache(cache_bytes)
         self._transaction = transaction = Transaction(database, self._on_due)
@@ -109,23 +91,17 @@ class Parts:
         self._fields = FieldIndexes(transaction, database.source, self._workers, deadline)
         self._contents = Contents(self._workers, deadline)
         self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
-        self._log = ChangeLog(transaction, max_changes)
+        self._log = ChangeLog(transaction, context.max_changes)
         self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock, self._log)
         self._bond_queue = BondQueue(transaction, database.source, self._bonds, self._contents, self._workers, deadline)
-        self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
-        self._outbox = Outbox(transaction, max_events)
+        self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, context.loop.call_later)
+        self._outbox = Outbox(transaction, context.max_events)
         self.schedules = Schedules(transaction)
         self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)
-        self._scheduler = Scheduler(
-            transaction, self._outbox, self._checkpoints, (self._index, self._fields, self._bonds)
-        )
+        self._with_work: deque[SearchIndex | FieldIndexes | Bonds] = deque((self._index, self._fields, self._bonds))
         self._writes = 0  # begun; if it stands still, nothing has changed
         self._has_changed = False  # in this transaction
         self._when_idle: list[Callable[[], None]] = []
-
-    @property
-    def has_work(self) -> bool:
-        return self._scheduler.has_work
 
     @property
     def fsync_seconds(self) -> float:

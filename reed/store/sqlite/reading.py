@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import sqlite3
 from typing import Any
-from urllib.parse import quote
 
 from reed.errors import StoreFailed
-from reed.store import fitting
+from reed.store.contents import MAX_CHECKED, check_stored
 from reed.store.query import hit_limit, parse
-from reed.store.sqlite.bond_graph import SqliteGraph
+from reed.store.snippets import marshalled
+from reed.store.sqlite.files import Source, connect, errors_of, snapshot
 from reed.store.sqlite.find import Find
+from reed.store.sqlite.graph import SqliteGraph, tree
 from reed.store.sqlite.lookup import Lookup
 from reed.store.sqlite.search import search
-from reed.store.sqlite.source import Source, connect, errors_of, snapshot
-from reed.store.sqlite.tree import tree
 from reed.store.types import compile_type
 
 _OF_TYPE = "SELECT id, name, content FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence LIMIT ?"
@@ -27,14 +26,12 @@ Rows = list[tuple[Any, ...]]
 
 def read_page(source: Source, type_name: str, after: int, limit: int) -> tuple[Rows, str]:
     with errors_of(source[0]), snapshot(source) as connection:
-        page = Lookup(connection).page(type_name, after, limit)
-    return [tuple(record) for record in page.records], page.cursor
+        return marshalled(Lookup(connection).page(type_name, after, limit))
 
 
 def find_page(source: Source, type_name: str, conditions: dict[str, str], after: int, limit: int) -> tuple[Rows, str]:
     with errors_of(source[0]), snapshot(source) as connection:
-        page = Find(type_name, conditions, after, limit).page(connection)
-    return [tuple(record) for record in page.records], page.cursor
+        return marshalled(Find(type_name, conditions, after, limit).page(connection))
 
 
 def read_tree(source: Source, root: int | None, depth: int) -> bytes:
@@ -51,9 +48,9 @@ def check_bond(source: Source, parent: int, child: int, limits: dict[str, int]) 
 def check_type(source: Source, type_name: str, definition: bytes, after: int, limit: int) -> bytes:
     type_ = compile_type(type_name, definition)
     with errors_of(source[0]), snapshot(source) as connection:
-        rows = connection.execute(_OF_TYPE, (type_name, after, fitting.MAX_SNIPPETS + 1))
+        rows = connection.execute(_OF_TYPE, (type_name, after, MAX_CHECKED + 1))
         try:
-            return fitting.check(rows, type_, limit)
+            return check_stored(rows, type_, limit)
         finally:
             rows.close()
 
@@ -78,7 +75,7 @@ def run_search(
 def run_checkpoint(source: Source) -> None:
     """Copy the log into the file, as far as no snapshot needs it."""
     Source(*source).check()
-    connection = connect(f"file:{quote(source[0])}?mode=rw")
+    connection = connect(source[0], "mode=rw")
     try:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     except sqlite3.Error:  # a full disk: the core's next write says so

@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from reed.errors import CallError
-from reed.store.base import (
-    Done,
-    Failed,
-    HitPage,
-    RecordPage,
-)
+from reed.store.base import Done, Failed, HitPage, RecordPage
 from reed.store.field_values import conditions_of
 from reed.store.ids import sequence_in
-from reed.store.snippets import MAX_SHORT_PAGE, page_limit, start_after
+from reed.store.snippets import MAX_SHORT_PAGE, page_limit, page_to, start_after
 from reed.store.sqlite.find import Find
+from reed.store.sqlite.graph import tree
 from reed.store.sqlite.parts import Parts
-from reed.store.sqlite.tree import TooManyNodes, tree
+from reed.store.tree_text import TooManyNodes
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
@@ -49,7 +45,7 @@ class Reads(Parts):
             self._read_in_worker(
                 "page",
                 (type_name, start, limit),
-                lambda page: done(_page(*page)),
+                page_to(done),
                 lambda: done(self._lookup.page(type_name, start, limit)),
                 failed,
                 origin,
@@ -74,7 +70,7 @@ class Reads(Parts):
             self._read_in_worker(
                 "find",
                 tuple(find),
-                lambda page: done(_page(*page)),
+                page_to(done),
                 lambda: done(find.page(self._database.reader)),
                 failed,
                 origin,
@@ -138,7 +134,3 @@ class Reads(Parts):
             done(HitPage(total, [SearchHit(*hit) for hit in hits]))
 
         self._index.when_caught_up(begin)
-
-
-def _page(rows: list[tuple[Any, ...]], cursor: str) -> RecordPage:
-    return RecordPage([Record._make(row) for row in rows], cursor)

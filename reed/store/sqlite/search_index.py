@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from reed.errors import CallError
 from reed.store.ids import Ids
+from reed.store.sqlite.files import Source
 from reed.store.sqlite.index_file import OpenIndex, Progress
-from reed.store.sqlite.source import Source
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
 from reed.store.workers import THE_STORE, Deadline, Workers
@@ -45,9 +45,8 @@ class SearchIndex:
         source: Source,
         indexer: Workers,
         deadline: Deadline,
-        call_later: CallLater | None,
+        call_later: CallLater,
     ) -> None:
-        """Without `call_later` indexing begins at once."""
         self._transaction = transaction
         self._writer = transaction.writer
         self._ids = ids
@@ -142,7 +141,7 @@ class SearchIndex:
             self._start_in_pause()
 
     def _start_in_pause(self) -> None:
-        if self._call_later is None or self._waiters or self._left > MAX_BEHIND:
+        if self._waiters or self._left > MAX_BEHIND:
             self._start()
         elif not self._is_pausing and not self._is_running:
             self._is_pausing = True

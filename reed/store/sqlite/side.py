@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.copying import PAGE_BYTES, PAGE_ROWS, SCHEDULES, Bond, Change, Counts, Entry, Side, Snippet
@@ -17,8 +15,8 @@ from reed.store.deleted import Deleted
 from reed.store.field_values import NULL_KEY, key_of_text, text_of_key
 from reed.store.ids import sequence_in, sequence_of
 from reed.store.sqlite.database import MIGRATIONS, NEW_EPOCH, Database
-from reed.store.sqlite.files import FILE, layout_of
-from reed.store.sqlite.source import connect, errors_of
+from reed.store.sqlite.files import FILE, connect, errors_of, layout_of
+from reed.store.types import compile_type
 
 _NULL = text_of_key(NULL_KEY)
 _SNIPPETS = (
@@ -73,8 +71,7 @@ class SqliteSide:
             return _counts(self._connection)
 
     def types(self) -> dict[str, bytes]:
-        with errors_of(self._database.path):
-            return {name: bytes(text) for name, text in self._connection.execute("SELECT name, definition FROM types")}
+        return {name: bytes(text) for name, text in self._rows("SELECT name, definition FROM types")}
 
     def snippets(self, after: str) -> list[Snippet]:
         rows: list[Any] = []
@@ -96,9 +93,7 @@ class SqliteSide:
         return found
 
     def bonds(self, after: tuple[str, str]) -> list[Bond]:
-        with errors_of(self._database.path):
-            rows = self._connection.execute(_BONDS, (*map(_sequence, after), PAGE_ROWS)).fetchall()
-        return [Bond(*row) for row in rows]
+        return [Bond(*row) for row in self._rows(_BONDS, *map(_sequence, after), PAGE_ROWS)]
 
     def changes(self) -> Iterator[Change]:
         """The rows of one change follow each other, one for each subscriber."""
@@ -116,19 +111,20 @@ class SqliteSide:
             yield Change._make((*change, frozenset(waiting)))
 
     def lost(self) -> dict[str, int]:
-        with errors_of(self._database.path):
-            rows = self._connection.execute("SELECT subscriber, sum(lost) FROM outbox GROUP BY subscriber")
-            return {name: lost for name, lost in rows if lost}
+        rows = self._rows("SELECT subscriber, sum(lost) FROM outbox GROUP BY subscriber")
+        return {name: lost for name, lost in rows if lost}
 
     def last_event(self) -> tuple[int, int]:
-        with errors_of(self._database.path):
-            row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-        last = row[0] if row else 0
+        rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        last = rows[0][0] if rows else 0
         return last, last
 
     def schedules(self) -> list[tuple[Any, ...]]:
+        return self._rows(f"SELECT {SCHEDULES} FROM schedules ORDER BY plugin, name")
+
+    def _rows(self, query: str, *params: object) -> list[tuple[Any, ...]]:
         with errors_of(self._database.path):
-            return self._connection.execute(f"SELECT {SCHEDULES} FROM schedules ORDER BY plugin, name").fetchall()
+            return self._connection.execute(query, params).fetchall()
 
     # Writing.
 
@@ -145,11 +141,7 @@ class SqliteSide:
                 self._put_indexes(name, {})
             for name, text in types.items():
                 execute("INSERT OR REPLACE INTO types VALUES (?, ?)", (name, text))
-                fields = json.loads(text)
-                unique = fields.get("unique", ())
-                self._put_indexes(
-                    name, {field: field in unique for field in sorted({*fields.get("indexed", ()), *unique})}
-                )
+                self._put_indexes(name, compile_type(name, text, without_schema=True).fields)
 
     def _put_indexes(self, type_name: str, wanted: dict[str, bool]) -> None:
         """Entries of an index that stays are compared, and written, with their snippets."""
@@ -251,7 +243,7 @@ def status(folder: str | Path) -> dict[str, Any]:
     if not os.path.exists(path):
         raise StoreFailed(f"sqlite:{folder}: there is no {FILE}", hint="name the data folder of a site")
     with errors_of(path):
-        connection = connect(f"file:{quote(os.path.abspath(path))}?mode=ro")
+        connection = connect(os.path.abspath(path))
         try:
             _, version = layout_of(connection)
             waiting = dict(connection.execute("SELECT subscriber, count(*) FROM outbox GROUP BY subscriber"))

@@ -33,12 +33,7 @@ _OVERWRITE = (
 
 class Snippets:
     def __init__(
-        self,
-        transaction: Transaction,
-        ids: Ids,
-        clock: Callable[[], int],
-        cache: RecordCache,
-        fields: FieldIndexes,
+        self, transaction: Transaction, ids: Ids, clock: Callable[[], int], cache: RecordCache, fields: FieldIndexes
     ) -> None:
         self._transaction = transaction
         self._writer = transaction.writer
@@ -111,12 +106,11 @@ class Snippets:
         self.count.value -= 1
         self._written[record.id] = None
 
-    def plan_restore(self, record: Record, content: Content, *, accept_unfit: bool, overwrite: bool) -> restoring.Plan:
+    def plan_restore(self, record: Record, content: Content, flags: int) -> restoring.Plan:
         """Makes all checks, writes nothing. `record` is `restoring.checked`, `content` its content."""
         sequence = sequence_in(record.id)
         old = self._lookup.at(sequence)
-        now = self._clock() // 1000
-        plan = restoring.plan(record, old, content.problem, now, accept_unfit=accept_unfit, overwrite=overwrite)
+        plan = restoring.plan(record, old, content.problem, self._clock() // 1000, flags)
         if plan.result.outcome != "unchanged":
             self._check_name(record.semantic_name, record.id)
             self._fields.check(record.snippet_type, sequence, content)

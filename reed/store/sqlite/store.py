@@ -2,24 +2,22 @@
 
 write   checked (see `contents`), written into the turn's transaction; `done` after the COMMIT
 read    short ones in the loop, long ones and searches in a worker (see `reading`)
-work    a slice of what needs the writing connection (see `scheduler`)
+work    a slice in each turn of what needs the writing connection:
+        1. the end of a checkpoint; nothing else in that turn
+        2. deleting acknowledged events, in the transaction of the turn's writes
+        3. round robin: indexes of fields, rows of `stale` that are indexed, bonds of deleted snippets
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from reed.store.base import (
-    CauseOf,
-    Done,
-    Event,
-    Failed,
-    no_cause,
-)
+from reed.store.base import CauseOf, Done, Event, Failed, no_cause
 from reed.store.changes import ChangePage
+from reed.store.sqlite.files import close_connections
 from reed.store.sqlite.parts import HANDLERS, INDEXER_HANDLERS
-from reed.store.sqlite.source import close_connections
 from reed.store.sqlite.writes import Writes
 
 __all__ = ["HANDLERS", "INDEXER_HANDLERS", "SqliteStore"]
@@ -71,8 +69,25 @@ class SqliteStore(Writes):
 
         self._contents.when_back(wait_for_commit)
 
+    @property
+    def has_work(self) -> bool:
+        return self._checkpoints.has_work or self._outbox.has_work or any(part.has_work for part in self._with_work)
+
     def work(self, until: float) -> bool:
-        self._scheduler.work(until)
+        if self._checkpoints.has_work:
+            self._transaction.commit()
+            self._checkpoints.work()
+            return self.has_work
+        try:
+            if self._outbox.has_work:
+                self._outbox.work()
+            part = next((part for part in self._with_work if part.has_work), None)
+            if part is not None:
+                self._with_work.remove(part)
+                self._with_work.append(part)
+                part.work(until)
+        except (sqlite3.Error, MemoryError) as error:
+            self._transaction.fail(error)
         return self.has_work
 
     def commit(self) -> None:
@@ -82,7 +97,7 @@ class SqliteStore(Writes):
     def _commit(self) -> None:
         self._transaction.commit()
         if self._outbox.has_ready:
-            self._on_news()
+            self._context.on_news()
         if self._log.has_news:
             self._log.tell()
         if self._when_idle:
@@ -107,5 +122,5 @@ class SqliteStore(Writes):
     def close(self) -> None:
         self._commit()
         self._index.close()
-        close_connections()  # of InlineWorkers
+        close_connections()  # of jobs that ran in this process, as in tests
         self._database.close()

@@ -56,7 +56,6 @@ class Transaction:
         "_is_file_lost",
         "_is_synced",
         "_next_full_check",
-        "_on_due",
         "_parts",
         "_unsettled",
         "before_commit",
@@ -65,11 +64,11 @@ class Transaction:
         "fsync_seconds",
         "is_open",
         "on_end",
+        "wake",
         "writer",
     )
 
     def __init__(self, database: Database, on_due: Callable[[], None]) -> None:
-        """`on_due` is called when a transaction is opened."""
         self.database = database
         self.writer = database.writer
         self._execute = self.writer.cursor().execute  # writer.execute makes a cursor each time
@@ -78,7 +77,7 @@ class Transaction:
         self.fsync_seconds = 0.0  # spent by COMMITs and checkpoints waiting for the disk
         self.on_end: list[Callable[[CallError | None], None]] = []  # called with the error, or None after a COMMIT
         self.before_commit: Callable[[], None] = lambda: None  # writes what belongs to the whole transaction
-        self._on_due = on_due
+        self.wake = on_due  # requests `commit` and `work` for this turn; so does opening a transaction
         self._parts: list[Part] = []
         self._unsettled: list[Part] = []  # failed to read the file again after a ROLLBACK
         self._callers: list[_Caller] = []
@@ -105,7 +104,7 @@ class Transaction:
         if self._bytes < LARGE or self._has_waited:
             return True
         self._has_waited = True
-        self._on_due()
+        self.wake()
         return False
 
     def begin_unsynced(self) -> None:
@@ -119,15 +118,11 @@ class Transaction:
             self._unsettled.pop()
         self._execute("BEGIN IMMEDIATE")
         self.is_open = True
-        self._on_due()
+        self.wake()
 
     def reply_at_end(self, done: Done[T], value: T, failed: Failed) -> None:
         """Call `done(value)` after the COMMIT, or `failed(error)`."""
         self._callers.append((done, value, failed))
-
-    def wake(self) -> None:
-        """Request `commit` and `work` for this turn."""
-        self._on_due()
 
     def commit(self) -> None:
         """COMMIT, if a transaction is open; a failure goes to the callers."""

@@ -11,7 +11,7 @@ otherwise grow without end under constant writes.
 from __future__ import annotations
 
 from reed.errors import CallError
-from reed.store.sqlite.source import Source
+from reed.store.sqlite.files import Source
 from reed.store.sqlite.transaction import Transaction
 from reed.store.workers import THE_STORE, Deadline, Release, Workers
 

@@ -9,12 +9,7 @@ import sqlite3
 from functools import partial
 
 from reed.store import restoring
-from reed.store.base import (
-    Done,
-    Failed,
-    Preview,
-    Restored,
-)
+from reed.store.base import Done, Failed, Preview, Restored
 from reed.store.contents import Content, check_in_loop
 from reed.store.deleted import NOT_DELETED, Deleted, bonds_member, content_member
 from reed.store.ids import sequence_in
@@ -22,19 +17,10 @@ from reed.store.schema import import_library, is_library_needed
 from reed.store.snippets import overtaken
 from reed.store.sqlite.bonds import NewBond
 from reed.store.sqlite.reads import Reads
-from reed.store.types import (
-    MAX_COUNTED,
-    MAX_DEFINITION_IN_LOOP,
-    Type,
-    check_definition,
-    compile_type,
-    from_outline,
-    not_tried,
-    type_in_use,
-)
+from reed.store.types import MAX_COUNTED, Type, compile_in_loop, from_outline, not_tried, type_in_use
 from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
-from reed.wire.snippets import Record
+from reed.wire.snippets import Record, RestoreFlag
 from reed.wire.watch import CREATED, DEFINED, DELETED, UNDEFINED, UPDATED
 
 MAX_RETRIES = 5  # of a write whose snippet was changed while its content was in a worker
@@ -186,22 +172,14 @@ class Writes(Reads):
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
 
     def restore(
-        self,
-        record: Record,
-        done: Done[Restored],
-        failed: Failed,
-        *,
-        accept_unfit: bool = False,
-        overwrite: bool = False,
-        dry_run: bool = False,
-        origin: Origin = THE_STORE,
+        self, record: Record, done: Done[Restored], failed: Failed, *, flags: int = 0, origin: Origin = THE_STORE
     ) -> None:
         record = restoring.checked(record)
 
         def begin() -> None:
             if self._read(lambda: self._snippets.find_at(record.id)) == record:
                 unchanged = Restored(record.id, "unchanged")
-                if dry_run or not self._transaction.is_open:
+                if flags & RestoreFlag.DRY_RUN or not self._transaction.is_open:
                     done(unchanged)
                 else:
                     self._write(lambda: unchanged, done, failed)
@@ -210,11 +188,9 @@ class Writes(Reads):
             self._contents.check(type_, bytes(record.content), write, failed, origin, accept_unfit=True)
 
         def write(content: Content) -> None:
-            plan = self._read(
-                lambda: self._snippets.plan_restore(record, content, accept_unfit=accept_unfit, overwrite=overwrite)
-            )
+            plan = self._read(lambda: self._snippets.plan_restore(record, content, flags))
             self._bonds.check_restored(record)
-            if dry_run:
+            if flags & RestoreFlag.DRY_RUN:
                 done(plan.result)
             elif self._types.current.require(record.snippet_type) is not content.type:
                 begin()
@@ -267,13 +243,10 @@ class Writes(Reads):
         definition = bytes(definition)
 
         def begin() -> None:
-            if len(definition) <= MAX_DEFINITION_IN_LOOP:
-                new = compile_type(type_name, definition, for_loop=True)
-                if new.schema is None or new.schema.is_compiled:
-                    build(new)
-                    return
-            else:
-                check_definition(type_name, definition)
+            new = compile_in_loop(type_name, definition)
+            if new is not None:
+                build(new)
+                return
             # It belongs into a worker, or is no JSON Schema: try it there.
             self._workers.submit(
                 "try_type",

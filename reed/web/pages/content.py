@@ -19,9 +19,8 @@ from reed.web.form_schema import Schemas, required_of, rules_of
 from reed.web.pages import conflict, new_snippet, snippet, tree
 from reed.web.titles import title_of
 from reed.wire import strict_json
-from reed.wire.conditions import conditions_of
 from reed.wire.exact_json import Json, Number, dumps, loads
-from reed.wire.snippets import Record
+from reed.wire.snippets import Record, conditions_of
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import pytest
 from reed.errors import Conflict, Invalid, JobTimeout, Malformed, NotFound
 from reed.store.schema_cost import MAX_CONTENT_IN_LOOP
 from reed.store.workers import Origin
-from reed.wire.snippets import Record
+from reed.wire.snippets import Record, RestoreFlag
 
 LONG = "x" * (MAX_CONTENT_IN_LOOP + 1)
 ALICE, BOB = Origin("alice", 1), Origin("bob", 2)
@@ -146,7 +146,7 @@ def test_a_restore_keeps_a_long_content_that_no_longer_fits_with_a_warning(drive
     record = Record("0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b", "page", "old", 7, at, at, content)
     with pytest.raises(Invalid):
         driver.restore(record)
-    kept = driver.restore(record, accept_unfit=True)
+    kept = driver.restore(record, flags=RestoreFlag.ACCEPT_UNFIT)
     assert "$.n" in kept.warning
     assert driver.get("old") == record
     assert driver.find("page", b'{"slug": "s"}', "", 0).records == [record]

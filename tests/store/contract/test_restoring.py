@@ -9,7 +9,7 @@ import pytest
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
 from reed.store.workers import Origin
-from reed.wire.snippets import Record
+from reed.wire.snippets import Record, RestoreFlag
 
 OLD = "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b"
 AT = 1_700_000_000_000_000
@@ -20,9 +20,10 @@ def record(snippet_id=OLD, version=3, content=b'{"title":"zebra"}', name="", kin
     return Record(snippet_id, kind, name, version, created, updated, content)
 
 
-def restore(driver, what, **how):
+def restore(driver, what, *, accept_unfit=False, overwrite=False, dry_run=False, **options):
     """The outcome and the warning, or the error raised."""
-    restored = driver.restore(what, **how)
+    flags = accept_unfit * RestoreFlag.ACCEPT_UNFIT | overwrite * RestoreFlag.OVERWRITE | dry_run * RestoreFlag.DRY_RUN
+    restored = driver.restore(what, flags=flags, **options)
     return restored.outcome, restored.warning
 
 

@@ -15,9 +15,9 @@ from reed.errors import NotFound
 WRITER = """
 import json, os, random, sys, time
 from reed.errors import Conflict
-from reed.store.sqlite import SqliteStore
+from tests.inline_store import inline_store
 
-store = SqliteStore(sys.argv[1])
+store = inline_store(sys.argv[1])
 fail = lambda error: sys.exit(str(error))
 def define(**indexes):
     text = json.dumps({"searchable": {"title": 1}, **indexes}).encode()

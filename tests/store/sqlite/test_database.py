@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from reed.errors import StoreFailed, StoreFull
-from reed.store.sqlite import SqliteStore
 from reed.store.sqlite.database import MIGRATIONS
+from tests.inline_store import inline_store
 
 
 def test_the_file_is_private(tmp_path):
     old = os.umask(0)
     try:
-        store = SqliteStore(tmp_path / "reed.db")
+        store = inline_store(tmp_path / "reed.db")
         store.define("x", b"{}", lambda new: None, lambda error: None)
         store.commit()
         for path in tmp_path.iterdir():
@@ -28,26 +28,26 @@ def test_the_file_is_private(tmp_path):
     finally:
         os.umask(old)
     (tmp_path / "reed.db").chmod(0o644)
-    SqliteStore(tmp_path / "reed.db").close()
+    inline_store(tmp_path / "reed.db").close()
     assert stat.S_IMODE((tmp_path / "reed.db").stat().st_mode) == 0o600
 
 
 def test_a_second_core_on_the_same_file_is_refused(tmp_path):
-    store = SqliteStore(tmp_path / "reed.db")
+    store = inline_store(tmp_path / "reed.db")
     with pytest.raises(StoreFailed):
-        SqliteStore(tmp_path / "reed.db")
-    code = f"from reed.store.sqlite import SqliteStore; SqliteStore({os.fspath(tmp_path / 'reed.db')!r})"
+        inline_store(tmp_path / "reed.db")
+    code = f"from tests.inline_store import inline_store; inline_store({os.fspath(tmp_path / 'reed.db')!r})"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another core holds the store" in other.stderr
     store.close()
-    SqliteStore(tmp_path / "reed.db").close()
+    inline_store(tmp_path / "reed.db").close()
 
 
 def test_a_file_that_is_not_a_database_is_refused(tmp_path):
     path = tmp_path / "reed.db"
     path.write_bytes(b"Dear diary, " * 1000)
     with pytest.raises(StoreFailed):
-        SqliteStore(path)
+        inline_store(path)
     assert path.read_bytes() == b"Dear diary, " * 1000
 
 
@@ -56,27 +56,27 @@ def test_a_database_of_another_program_is_refused(tmp_path):
         other.execute("CREATE TABLE things (x)")
     other.close()
     with pytest.raises(StoreFailed):
-        SqliteStore(tmp_path / "reed.db")
+        inline_store(tmp_path / "reed.db")
 
 
 def test_a_store_of_a_newer_version_is_refused(tmp_path):
-    SqliteStore(tmp_path / "reed.db").close()
+    inline_store(tmp_path / "reed.db").close()
     with sqlite3.connect(tmp_path / "reed.db") as other:
         other.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     other.close()
     with pytest.raises(StoreFailed):
-        SqliteStore(tmp_path / "reed.db")
+        inline_store(tmp_path / "reed.db")
 
 
 def test_a_path_that_cannot_be_opened_is_an_error(tmp_path):
     with pytest.raises(StoreFailed):
-        SqliteStore(tmp_path)
+        inline_store(tmp_path)
     with pytest.raises(StoreFailed):
-        SqliteStore(tmp_path / "nowhere" / "reed.db")
+        inline_store(tmp_path / "nowhere" / "reed.db")
 
 
 def test_a_read_only_folder_is_an_error(tmp_path):
-    SqliteStore(tmp_path / "reed.db").close()
+    inline_store(tmp_path / "reed.db").close()
     if os.geteuid() == 0:
         mount = ["mount", "-t", "tmpfs", "-o", "ro", "reed-test", tmp_path]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -85,7 +85,7 @@ def test_a_read_only_folder_is_an_error(tmp_path):
         tmp_path.chmod(0o500)
     try:
         with pytest.raises(StoreFailed):
-            SqliteStore(tmp_path / "new.db")
+            inline_store(tmp_path / "new.db")
     finally:
         if os.geteuid() == 0:
             subprocess.run(["umount", "--lazy", tmp_path], check=True)
@@ -95,7 +95,7 @@ def test_a_read_only_folder_is_an_error(tmp_path):
 
 def test_a_damaged_file_is_an_error_not_a_crash(tmp_path):
     path = tmp_path / "reed.db"
-    store = SqliteStore(path)
+    store = inline_store(path)
     store.define("note", b"{}", lambda new: None, lambda error: None)
     for _ in range(200):
         store.create("note", "", b'{"n":"' + b"x" * 900 + b'"}', lambda made: None, lambda error: None)
@@ -108,7 +108,7 @@ def test_a_damaged_file_is_an_error_not_a_crash(tmp_path):
 
 
 def read_everything(path):
-    store = SqliteStore(path)
+    store = inline_store(path)
     try:
         store.page("", "", 1000, lambda page: None, lambda error: None)
     finally:
@@ -123,13 +123,13 @@ def test_opening_on_a_full_disk_says_so(tmp_path):
         pytest.skip("no small disk to fill: mounting needs root")
     try:
         with pytest.raises(StoreFull):
-            SqliteStore(folder / "reed.db")
+            inline_store(folder / "reed.db")
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_stats(tmp_path):
-    store = SqliteStore(str(Path(tmp_path / "reed.db")))
+    store = inline_store(str(Path(tmp_path / "reed.db")))
     stats = store.stats()
     assert {"snippets": 0, "types": 0, "bonds": 0, "unindexed": 0}.items() <= stats.items()
     assert stats["bytes"] > 0
@@ -139,5 +139,5 @@ def test_stats(tmp_path):
 def test_a_dangling_link_is_refused_and_not_followed(tmp_path):
     (tmp_path / "reed.db").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreFailed):
-        SqliteStore(tmp_path / "reed.db")
+        inline_store(tmp_path / "reed.db")
     assert not (tmp_path / "elsewhere").exists()

@@ -114,9 +114,9 @@ def test_on_a_full_disk_exactly_the_acknowledged_writes_have_events(open_store, 
 # Creates snippets forever, delivers their events later, and prints what was acknowledged and delivered.
 WRITER = """
 import json, os, random, sys, time
-from reed.store.sqlite import SqliteStore
+from tests.inline_store import inline_store
 
-store = SqliteStore(sys.argv[1])
+store = inline_store(sys.argv[1])
 fail = lambda error: sys.exit(str(error))
 store.define("page", b"{}", lambda new: None, fail)
 store.subscribe({"snippet.created": ["seo"]})

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from reed.store.base import Store
-from reed.store.sqlite import SqliteStore
+from reed.store.sqlite.store import SqliteStore
 
 
 def public(names):

@@ -1,15 +1,19 @@
-"""The bonds below a snippet, or all trees, read from SQLite in batches (see `tree_text`)."""
+"""The bonds as one connection sees them, the loop's or a worker's.
+
+SqliteGraph   the walks of a new bond (see `reed.store.bonds`)
+tree          the bonds below a snippet, or all trees, as JSON (see `tree_text`), read in batches
+"""
 
 from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from reed.errors import NotFound
-from reed.store.tree_text import Node, TooManyNodes, TreeText
-
-__all__ = ["TooManyNodes", "tree"]
+from reed.store.bonds import BondGraph
+from reed.store.sqlite.database import label
+from reed.store.tree_text import Node, TreeText
 
 _BATCH = 64
 _CHILDREN = (
@@ -31,6 +35,28 @@ _IS_NO_ROOT = (
     " OR NOT EXISTS"
     " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.child WHERE bonds.parent = :of)"
 )
+
+
+class SqliteGraph(BondGraph[int]):
+    def __init__(self, connection: sqlite3.Connection, deleted: Collection[int], max_steps: float = math.inf) -> None:
+        super().__init__(deleted, max_steps)
+        self._connection = connection
+
+    def children(self, at: int) -> Iterator[int]:
+        return self._numbers("SELECT child FROM bonds WHERE parent = ?", at)
+
+    def parents(self, at: int) -> Iterator[int]:
+        return self._numbers("SELECT parent FROM bonds WHERE child = ?", at)
+
+    def _numbers(self, query: str, at: int) -> Iterator[int]:
+        return (number for (number,) in self._connection.execute(query, (at,)))
+
+    def type_of(self, at: int) -> str:
+        (name,) = self._connection.execute("SELECT type FROM snippets WHERE sequence = ?", (at,)).fetchone()
+        return str(name)
+
+    def label_of(self, at: int) -> str:
+        return label(self._connection, at)
 
 
 def tree(connection: sqlite3.Connection, root: int | None, depth: int, max_nodes: float = math.inf) -> bytes:

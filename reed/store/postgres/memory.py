@@ -1,16 +1,22 @@
-"""Records in memory, never older than promised, although other cores change them in the database.
+"""What a core keeps in memory of the database, which other cores change.
+
+records, never older than promised:
 
 own write committed    put, unless the log has shown a later change of another core already
 another core's change  discarded
 a read's answer        put, unless the record has changed since the read was sent
 no news for a second   nothing in memory is used until the log has been read again (`trust`)
+
+types, each with a revision, which the write of a content names. No revision of a name is used twice, also after the
+type was deleted (see `defining.define`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from reed.store.record_cache import RecordCache
+from reed.store.types import TypeCatalog
 from reed.wire.snippets import Record
 
 TRUST_SECONDS = 1.0  # what other cores do is seen within this time
@@ -111,3 +117,35 @@ class Records:
         self._tick += 1
         self._forgot_at = self._tick
         self.cache.clear()
+
+
+class Types:
+    def __init__(self) -> None:
+        self.catalog = TypeCatalog()
+        self._revisions: dict[str, int] = {}
+
+    def load(self, rows: Iterable[tuple[str, int, bytes]]) -> None:
+        """Rows of the table. A type whose revision is known stays as it is, so that nothing is compiled twice."""
+        for name, revision, definition in rows:
+            if self._revisions.get(name) != revision:
+                self._revisions[name] = revision
+                self.catalog.load_one(name, definition)
+
+    def outdated(self, revisions: Iterable[tuple[str, int]]) -> list[str]:
+        """The names of those that have another revision than here."""
+        return [name for name, revision in revisions if self._revisions.get(name) != revision]
+
+    def revision(self, name: str) -> bytes:
+        """0, which none has, for a type that was deleted meanwhile."""
+        return str(self._revisions.get(name, 0)).encode()
+
+    def known(self) -> dict[str, int]:
+        """The revision of each type."""
+        return dict(self._revisions)
+
+    def drop(self, known: Mapping[str, int], found: Collection[str]) -> None:
+        """Those that were `known` when the table was read, and were not `found` in it, are deleted."""
+        for name, revision in known.items():
+            if name not in found and self._revisions.get(name) == revision:
+                del self._revisions[name]
+                self.catalog.remove(name)
