@@ -35,7 +35,7 @@ from reed.wire.structs import Bytes
 _OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING, _CLOSING = ConnectionState
 _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
-_FRAMES_PER_CLOCK_READ = 4  # of short frames
+_FRAMES_PER_CLOCK_READ = 4  # of short requests; a signal may go to every plugin
 _LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
 _HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
@@ -196,7 +196,7 @@ class Connection:
                         stream.pause()
                     break
                 left -= 1
-                is_due = not left % _FRAMES_PER_CLOCK_READ or len(frame.payload) > _LONG_FRAME
+                is_due = not left % _FRAMES_PER_CLOCK_READ or len(frame.payload) > _LONG_FRAME or frame.flags & _CONTROL
                 if is_due and self._loop.over_budget():
                     left = 0
         except CallError as error:  # the frame boundaries are lost
