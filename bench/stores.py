@@ -140,7 +140,7 @@ def _fill(client: Client) -> None:
     body = "lorem ipsum dolor " * 800
     titles = (f"{_WORD if number % 10 == 0 else 'page'} {number}" for number in range(COLD_PAGES))
     create(client, "page", [json.dumps({"title": title, "body": body}).encode() for title in titles])
-    client.snippetcreate("note", "hot", {"title": "hot"})
+    client.snippet_create("note", "hot", {"title": "hot"})
     create(client, "note", [SMALL] * 300)  # for LIST
 
 
@@ -313,7 +313,7 @@ def _changes_seen(writes: Site, reads: Site) -> list[Line]:
     """A snippet that both cores have in memory is changed through one, and read again and again through the other."""
     seen: list[float] = []
     with writes.client() as writer, reads.client() as reader:
-        writer.snippetcreate("note", "changing", {"n": 0})
+        writer.snippet_create("note", "changing", {"n": 0})
         for version in range(2, CHANGES + 2):
             writer.snippet_update("changing", {"n": version})
             began = time.perf_counter()
