@@ -11,8 +11,9 @@ from reed.store.sqlite.transaction import Transaction
 
 _COLUMNS = "plugin, name, rule, due, last_due, began, ended, error, runs, failures, skipped"
 _PLAN = (
-    f"INSERT INTO schedules ({_COLUMNS}) VALUES (?1, ?2, ?3, ?4, 0, 0, 0, '', 0, 0, 0)"
-    " ON CONFLICT (plugin, name) DO UPDATE SET rule = ?3, due = ?4 WHERE rule != ?3 OR due = ?5"
+    f"INSERT INTO schedules ({_COLUMNS}) VALUES (?, ?, ?, ?, 0, 0, 0, '', 0, 0, 0)"
+    " ON CONFLICT (plugin, name) DO UPDATE SET rule = excluded.rule, due = excluded.due"
+    " WHERE schedules.rule != excluded.rule OR schedules.due = ?"
 )
 _END = (
     "UPDATE schedules SET due = ?, last_due = ?, began = ?, ended = ?, error = ?, runs = ?, failures = ?, skipped = ?"
