@@ -1,6 +1,7 @@
 """What the core counts about itself, each at a fixed cost (metrics.md).
 
     Histogram        64 numbers: the n-th counts what took below 2**n microseconds, and not below 2**(n-1)
+    TurnTimes        histograms of the loop's turns, and of their waits for the disk
     CommandCounters  for each command a histogram, bytes in and out, and errors by status; unknown ids share one
 
 Counting neither allocates nor branches by value; summing up is left to the reader of SYSTEM_STATS.
@@ -37,6 +38,40 @@ class Histogram:
         """{"histogram": [counts, without the zeros at the end], "seconds": sum}."""
         used = max((number for number, count in enumerate(self.buckets, 1) if count), default=0)
         return {"histogram": self.buckets[:used], "seconds": round(self.seconds, 6)}
+
+
+class TurnTimes(Histogram):
+    """Of turns, without the wait for the disk."""
+
+    __slots__ = ("disk", "disk_longest", "longest")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest = 0.0
+        self.disk = Histogram()  # of turns that waited for it
+        self.disk_longest = 0.0
+
+    @property
+    def turns(self) -> int:
+        return self.count
+
+    def add(self, seconds: float, disk_seconds: float = 0.0) -> None:
+        self.buckets[int(seconds * 1e6).bit_length()] += 1  # not super().add(): it is called in every turn
+        self.seconds += seconds
+        if seconds > self.longest:  # noqa: PLR1730 - max() takes three times as long
+            self.longest = seconds
+        if disk_seconds:
+            self.disk.add(disk_seconds)
+            self.disk_longest = max(self.disk_longest, disk_seconds)
+
+    def quantile(self, part: float) -> float:
+        """In seconds, correct to a factor of two."""
+        left = part * self.turns
+        for power, count in enumerate(self.buckets):
+            left -= count
+            if left <= 0:
+                return min((1 << power) / 1e6, self.longest)
+        return self.longest
 
 
 class _CommandCounter(Histogram):

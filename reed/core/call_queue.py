@@ -275,8 +275,7 @@ class CallQueue:
         """Before the caller gets its answer; `status`: the plugin's, 0 if the call failed."""
         call.ended = True
         seconds = self._loop.now() - call.started_at
-        self._times.buckets[int(seconds * 1e6).bit_length()] += 1  # not add(): it is called for every call
-        self._times.seconds += seconds
+        self._times.add(seconds)
         if status:
             self._latencies.append(seconds)
         if not status or status >= 500:

@@ -133,9 +133,7 @@ class Call:
 
     def count_input(self, size: int) -> None:
         """`count` a call whose input of so many bytes waits for a plugin."""
-        usage = self.connection.usage
-        usage.begin_call()
-        self._counter = usage
+        self.count()
         self._input_size = size
         self.connection.begin_input(size)
 

@@ -30,7 +30,7 @@ from reed.wire.commands import STORE_READS, STORE_WRITES
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.monitor import IN, OUT
-from reed.wire.structs import Bytes
+from reed.wire.structs import COMMAND_AT, Bytes
 
 _OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING, _CLOSING = ConnectionState
 _RESPONSE = int(Flag.RESPONSE)
@@ -40,7 +40,6 @@ _LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
 _HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
 _MAX_JOBS = 64  # in flight
-_COMMAND_AT = 5  # in a header
 _PEER_CLOSED = "the peer closed the connection"
 
 
@@ -165,9 +164,9 @@ class Connection:
             self._end_of_input()
 
     def _take(self, data: memoryview) -> int:  # see FastPath
-        if len(data) <= _COMMAND_AT or self.calls or self._writes or self.stream.queued or self._monitor.watched:
+        if len(data) <= COMMAND_AT or self.calls or self._writes or self.stream.queued or self._monitor.watched:
             return 0
-        path = self._dispatcher.fast_paths.get(data[_COMMAND_AT])
+        path = self._dispatcher.fast_paths.get(data[COMMAND_AT])
         return 0 if path is None else path(self, data)
 
     def _read_backlog(self) -> None:

@@ -23,14 +23,13 @@ from reed.store.workers import OrderedJobs
 from reed.supervision.launch_spec import Specification
 from reed.wire import strict_json
 from reed.wire.codes import MAGIC, VERSION, Command, Flag
-from reed.wire.structs import HEADER, unpack_text
+from reed.wire.structs import COMMAND_AT, HEADER, unpack_text
 
 _SEND = int(Command.PLUGIN_SEND)
 _REQUEST = Struct("<QI64sI")  # header, payload_len, names, input_len
 _ANSWER = Struct("<QIH")  # header, payload_len, status
 _HEAD = Struct("<QI")  # header, payload_len
 _HEADER_SIZE = HEADER.size
-_COMMAND_AT = 5
 _INPUT_AT = _REQUEST.size
 _HEAD_AT = _INPUT_AT - _HEADER_SIZE  # where the plugin's frame begins
 _MAX_FRAME = 16 * 1024  # bytes; longer inputs are sent in parts, and checked by a worker
@@ -157,7 +156,7 @@ class Forwarder:
         queue, channel.in_flight = call.route.endpoint.queue, None
         try:
             queue.end(call, status)
-            data[_COMMAND_AT] = _SEND
+            data[COMMAND_AT] = _SEND
             call.reply_with(data, immediate=True)
         except Exception as bug:  # noqa: BLE001
             self._on_exception(bug)

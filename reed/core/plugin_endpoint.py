@@ -41,18 +41,17 @@ from reed.supervision.permissions import commands_for
 from reed.supervision.registry_csv import Row
 from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
-from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Command, Flag, Signal
+from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, SIGNALS, Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.frames import Frame
 from reed.wire.plugins import PluginRegister
 from reed.wire.requests import SignalMessage
+from reed.wire.structs import COMMAND_AT
 
 _READY = State.READY
-_SIGNALS = frozenset(Signal)
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
 _MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
-_COMMAND_AT = 5  # in a header
 _MAX_JOINED = 16 * 1024  # bytes of payload; below it copying costs less than two parts
 
 
@@ -108,7 +107,7 @@ class PluginConnection:
 
     def _take_answer(self, origin: FastOrigin, data: memoryview) -> int:
         taken = self._forwarder.take_answer(self, data)
-        if not taken and (path := self._dispatcher.fast_paths.get(data[_COMMAND_AT])) is not None:
+        if not taken and (path := self._dispatcher.fast_paths.get(data[COMMAND_AT])) is not None:
             taken = path(origin, data)  # the id of an action may be that of a command
         return taken
 
@@ -238,7 +237,7 @@ class PluginEndpoint:
             raise Malformed(f"a signal of {message.plugin_name!r} on the socket of {self.name}")
         if not connection.registered:
             raise Malformed("a signal before PLUGIN_REGISTER")
-        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in _SIGNALS:
+        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in SIGNALS:
             raise Malformed(f"plugins cannot send signal 0x{message.signal_type:02X}")
         self._context.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 

@@ -16,11 +16,10 @@ from reed.loop.loop import Loop
 from reed.supervision.lifecycle import PRESENT, State
 from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json
-from reed.wire.codes import Signal
+from reed.wire.codes import SIGNALS, Signal
 from reed.wire.requests import SignalMessage
 
 _MAX_DATA = 65535  # data_len is a u16
-_SIGNALS = frozenset(Signal)
 
 
 class SignalSender:
@@ -33,7 +32,7 @@ class SignalSender:
         self, message: SignalMessage, done: Callable[[], None], failed: Callable[[CallError], None], *, broadcast: bool
     ) -> None:
         """Forward a signal to the plugin that it names, or to every running plugin. Raises CallError."""
-        if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in _SIGNALS:
+        if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in SIGNALS:
             raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
         kind, data = Signal(message.signal_type), bytes(message.data)
         targets = self._targets(message.plugin_name, broadcast=broadcast)

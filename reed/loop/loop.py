@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from reed.counters import Histogram
+from reed.counters import TurnTimes
 from reed.loop.timers import Callback, Timer, Timers
 from reed.system_calls import needed
 
@@ -44,40 +44,6 @@ class Flushable(Protocol):
 
 class Closable(Protocol):
     def close(self) -> None: ...
-
-
-class TurnTimes(Histogram):
-    """Of turns, without the wait for the disk."""
-
-    __slots__ = ("disk", "disk_longest", "longest")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.longest = 0.0
-        self.disk = Histogram()  # of turns that waited for it
-        self.disk_longest = 0.0
-
-    @property
-    def turns(self) -> int:
-        return self.count
-
-    def add(self, seconds: float, disk_seconds: float = 0.0) -> None:
-        self.buckets[int(seconds * 1e6).bit_length()] += 1  # not super().add(): it is called in every turn
-        self.seconds += seconds
-        if seconds > self.longest:  # noqa: PLR1730 - max() takes three times as long
-            self.longest = seconds
-        if disk_seconds:
-            self.disk.add(disk_seconds)
-            self.disk_longest = max(self.disk_longest, disk_seconds)
-
-    def quantile(self, part: float) -> float:
-        """In seconds, correct to a factor of two."""
-        left = part * self.turns
-        for power, count in enumerate(self.buckets):
-            left -= count
-            if left <= 0:
-                return min((1 << power) / 1e6, self.longest)
-        return self.longest
 
 
 class Loop:
@@ -229,11 +195,7 @@ class Loop:
             self._had_reads = bool(ready)
             self._end_turn()
         else:
-            seconds, times = now() - began, self.times  # what TurnTimes.add does
-            times.buckets[int(seconds * 1e6).bit_length()] += 1
-            times.seconds += seconds
-            if seconds > times.longest:  # noqa: PLR1730 - max() takes three times as long
-                times.longest = seconds
+            self.times.add(now() - began)
 
     def _turn_with_work(self, max_wait: float) -> None:
         """With callbacks, jobs, a commit, or descriptors that are left."""

@@ -34,13 +34,13 @@ from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse
 from reed.wire.requests import SignalMessage
+from reed.wire.structs import FLAGS_AT
 
 _RECHECK_INTERVAL = 0.1  # when it is time to sleep and a message is partly read
 _FLUSH_TIMEOUT = 1.0
 _ASYNC, _SIGNAL, _RESPONSE, _ERROR = int(Flag.ASYNC), int(Flag.SIGNAL), int(Flag.RESPONSE), int(Flag.ERROR)
 _HEALTH = int(Command.PLUGIN_HEALTH)
 _READY = int(Signal.PLUGIN_READY)
-_FLAGS_AT = 6  # in a header
 
 
 class Host:
@@ -177,7 +177,7 @@ class Host:
         while self._poller.is_core_alone(left) and (call := connection.receive_call()) is not None:
             response = self._dispatcher.handle_call(*call)
             connection.send(response)
-            if response[_FLAGS_AT] & _ERROR:
+            if response[FLAGS_AT] & _ERROR:
                 self._dispatcher.check_memory()
             self._idle_since = time.monotonic()
             if once or not self._is_quiet(connection):
@@ -219,7 +219,7 @@ class Host:
         response = self._dispatcher.handle_call(frame.command_id, bytes(frame.payload))
         if not frame.flags & _ASYNC:
             connection.send(response)
-        if response[_FLAGS_AT] & _ERROR:
+        if response[FLAGS_AT] & _ERROR:
             self._dispatcher.check_memory()
 
     def _handle_signal(self, connection: CoreConnection, message: SignalMessage) -> None:

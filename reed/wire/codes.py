@@ -40,6 +40,9 @@ class Signal(IntEnum):
     WAKE_UP = 0x15
 
 
+SIGNALS = frozenset(Signal)
+
+
 class MessageType(IntEnum):
     """Plugins define the other numbers among themselves."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from reed.errors import ErrorCode, Malformed
 from reed.wire import common, plugins
-from reed.wire.codes import Command, Flag, Signal
+from reed.wire.codes import SIGNALS, Command, Flag, Signal
 from reed.wire.commands import record_of
 from reed.wire.monitor import IN, Monitored
 from reed.wire.structs import Bytes
@@ -60,7 +60,7 @@ def decode(frame: Monitored, actions: Mapping[tuple[str, int], str]) -> Decoded:
         fields = _request_fields(frame)
     except Malformed as error:
         return Decoded("response" if is_response else "request", what, {"malformed": error.message})
-    if frame.flags & Flag.SIGNAL and fields.get("signal_type") in set(Signal):
+    if frame.flags & Flag.SIGNAL and fields.get("signal_type") in SIGNALS:
         return Decoded("signal", Signal(fields.pop("signal_type")).name, fields)
     return Decoded("request", what, fields)
 

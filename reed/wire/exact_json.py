@@ -17,8 +17,20 @@ from reed.wire import strict_json
 from reed.wire.json_spans import Number, exact
 from reed.wire.strict_json import Json
 
-__all__ = ["ABSENT", "Absent", "Json", "Number", "dumps", "join", "load_object", "loads"]
-__all__ += ["patch", "shown", "size", "steps"]
+__all__ = [
+    "ABSENT",
+    "Absent",
+    "Json",
+    "Number",
+    "dumps",
+    "join",
+    "load_object",
+    "loads",
+    "patch",
+    "shown",
+    "size",
+    "steps",
+]
 
 
 class Absent:

@@ -6,7 +6,18 @@ from typing import Any, NamedTuple
 
 from reed.wire import structs
 from reed.wire.common import parsed, unpack_status
-from reed.wire.structs import Bytes, exact, fill, head, pack_text, split, split_item, unpack_items, unpack_text
+from reed.wire.structs import (
+    Bytes,
+    exact,
+    fill,
+    head,
+    nothing_left,
+    pack_text,
+    split,
+    split_item,
+    unpack_items,
+    unpack_text,
+)
 
 
 class RegistryDefine(NamedTuple):
@@ -70,7 +81,7 @@ class RegistryGot(NamedTuple):
     def unpack(cls, payload: Bytes) -> RegistryGot:
         status = unpack_status(payload)
         definition, rest = Definition.unpack_from(memoryview(payload)[structs.STATUS.size :])
-        structs.nothing_left(rest, "REGISTRY_GET")
+        nothing_left(rest, "REGISTRY_GET")
         return cls(status, definition)
 
 

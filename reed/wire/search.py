@@ -6,7 +6,20 @@ from typing import NamedTuple
 
 from reed.errors import Malformed
 from reed.wire import structs
-from reed.wire.structs import Bytes, clip, decode_text, encode_text, exact, fill, head, pack_text, split, unpack_text
+from reed.wire.structs import (
+    Bytes,
+    clip,
+    decode_text,
+    encode_text,
+    exact,
+    fill,
+    head,
+    pack_text,
+    split,
+    split_item,
+    unpack_items,
+    unpack_text,
+)
 
 
 class SearchQuery(NamedTuple):
@@ -50,7 +63,7 @@ class SearchHit(NamedTuple):
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[SearchHit, memoryview]:
-        (snippet_id, kind, name, score, _), excerpt, rest = structs.split_item(structs.SEARCH_HIT, payload, "hit")
+        (snippet_id, kind, name, score, _), excerpt, rest = split_item(structs.SEARCH_HIT, payload, "hit")
         texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
         return cls(*texts, score, decode_text(excerpt, "excerpt")), rest
 
@@ -68,7 +81,7 @@ class SearchPage(NamedTuple):
     def unpack(cls, payload: Bytes) -> SearchPage:
         status, total, count = head(structs.SEARCH_PAGE, payload, "SEARCH_QUERY")
         rest = memoryview(payload)[structs.SEARCH_PAGE.size :]
-        return cls(status, total, structs.unpack_items(SearchHit.unpack_from, count, rest, "SEARCH_QUERY"))
+        return cls(status, total, unpack_items(SearchHit.unpack_from, count, rest, "SEARCH_QUERY"))
 
 
 class SearchIndexed(NamedTuple):

@@ -9,7 +9,20 @@ from typing import Any, NamedTuple
 from reed.errors import Malformed
 from reed.wire import strict_json, structs
 from reed.wire.common import parsed, unpack_status
-from reed.wire.structs import Bytes, clip, decode_text, exact, fill, head, pack_text, split, split_item, unpack_text
+from reed.wire.structs import (
+    Bytes,
+    clip,
+    decode_text,
+    exact,
+    fill,
+    head,
+    nothing_left,
+    pack_text,
+    split,
+    split_item,
+    unpack_items,
+    unpack_text,
+)
 
 
 class SnippetCreate(NamedTuple):
@@ -156,7 +169,7 @@ class SnippetRestore(NamedTuple):
         if flags & ~_RESTORE_FLAGS:
             raise Malformed(f"SNIPPET_RESTORE: unknown flags 0x{flags & ~_RESTORE_FLAGS:02X}")
         record, rest = Record.unpack_from(memoryview(payload)[structs.FLAGS.size :])
-        structs.nothing_left(rest, "SNIPPET_RESTORE")
+        nothing_left(rest, "SNIPPET_RESTORE")
         return cls(flags, record)
 
 
@@ -175,7 +188,7 @@ class SnippetGot(NamedTuple):
     def unpack(cls, payload: Bytes) -> SnippetGot:
         status = unpack_status(payload)
         record, rest = Record.unpack_from(memoryview(payload)[structs.STATUS.size :])
-        structs.nothing_left(rest, "SNIPPET_GET")
+        nothing_left(rest, "SNIPPET_GET")
         return cls(status, record)
 
 
@@ -265,4 +278,4 @@ class SnippetPage(NamedTuple):
     def unpack(cls, payload: Bytes) -> SnippetPage:
         status, count, cursor = head(structs.SNIPPET_PAGE, payload, "SNIPPET_LIST")
         rest = memoryview(payload)[structs.SNIPPET_PAGE.size :]
-        return cls(status, unpack_text(cursor), structs.unpack_items(Record.unpack_from, count, rest, "SNIPPET_LIST"))
+        return cls(status, unpack_text(cursor), unpack_items(Record.unpack_from, count, rest, "SNIPPET_LIST"))

@@ -19,6 +19,7 @@ def _struct(fields: str) -> Struct:
 
 
 HEADER = _struct("I magic, B version, B command_id, B flags, B reserved, I payload_len")
+COMMAND_AT, FLAGS_AT = 5, 6  # in a header
 STATUS = _struct("H status")  # starts every response
 ANSWER = _struct("I magic, B version, B command_id, B flags, B reserved, I payload_len, H status")  # + body
 ERROR_RESPONSE = _struct("H status, I error_code, H error_len")

@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from reed.loop.loop import COMMIT_HOLD, Loop, TurnTimes
+from reed.counters import TurnTimes
+from reed.loop.loop import COMMIT_HOLD, Loop
 
 
 class Clock:
