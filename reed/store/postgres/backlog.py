@@ -7,7 +7,8 @@
     COUNTED    `read_to` is the goal             + each line heard of behind the goal
                                                  - each acknowledged one
                                                  - those that the cursor has passed otherwise: another core has
-                                                   delivered them, or they count as lost
+                                                   delivered them, or they count as lost (too few if some of them
+                                                   are deleted: a core that begins to deliver counts again)
 
 A question (`log_statements`: "waiting") gives the lines of a page: up to the goal; later up to the cursor that the
 database has. A line may be acknowledged before it is heard of, so `waiting` may be too high until the log has no line
@@ -106,11 +107,6 @@ class Backlog:
             self._counted = max(self._counted - lines, 0)
             self._cursor = place
         else:
-            self.forget(place)
-
-    def moved_to(self, place: Place) -> None:
-        """The cursor is there."""
-        if place != self._cursor:
             self.forget(place)
 
     def read_none(self, waiting: int) -> bool:

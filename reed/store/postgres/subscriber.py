@@ -69,7 +69,7 @@ class Subscriber:
         self.acked = self.acked_lost = 0
         self.causes = {at: cause for at, cause in self.causes.items() if at > cursor}
         self.owes_since = now
-        self.backlog.moved_to(cursor)
+        self.backlog.forget(cursor)  # lines that the cursor passed may have been deleted before they were counted
 
     def renewed(self, cursor: Place, lost: int) -> None:
         """The lease goes on."""
