@@ -7,7 +7,7 @@ python -m bench scale              how cost grows as work grows, with plots
 python -m bench stalls             how long one request can hold the loop, by kind
 python -m bench searches           GETs beside long searches and a reindex, with one worker and two
 python -m bench watch              how long after a CREATE a watcher has the change
-python -m bench pythons PYTHON…    GET by a core of each of these Pythons, beside redis
+python -m bench pythons PROGRAM…   cores of each Python that is here, with these programs, beside redis and go-plugin
 python -m bench stores --postgres  one and two cores on PostgreSQL, and SQLite beside
 """
 
@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def _table(words: list[str]) -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(NAMES)}; all of them by default")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and repetitions")
     parser.add_argument("--record", action="store_true", help="write the figures to bench/results")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PROGRAM",
+        help="a Python that has what reed depends on; repeatable",
+    )
     options = parser.parse_args(words)
     unknown = set(options.rows) - set(NAMES)
     if unknown:
@@ -81,7 +89,7 @@ def _table(words: list[str]) -> int:
     for name in NAMES:
         if name in options.rows or not options.rows:
             try:
-                found = measure(name, rounds, part)
+                found = measure(name, rounds, part, options.python)
             except Exception:  # noqa: BLE001 - the other groups are measured
                 traceback.print_exc()
                 failed.append(name)
@@ -98,13 +106,13 @@ def _table(words: list[str]) -> int:
     return 1 if failed else 0
 
 
-def measure(name: str, rounds: int, part: float) -> list[Line]:
+def measure(name: str, rounds: int, part: float, pythons: Sequence[str] = ()) -> list[Line]:
     """The lines of a group, with servers of its own."""
     print(f"  {name} …", end="", file=sys.stderr, flush=True)
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
-            return group(name)(Run(Peers(folder, stack), stack, folder, rounds, part))
+            return group(name)(Run(Peers(folder, stack), stack, folder, rounds, part, pythons))
     finally:
         print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
 

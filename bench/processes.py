@@ -58,8 +58,12 @@ class Site(Core):
 
     def __init__(self, folder: Path, runtime_dir: Path | None = None) -> None:
         super().__init__(folder, runtime_dir=runtime_dir)
+        self.python = [sys.executable]  # the first words of the core's command line
         self.environ["REED_RUNTIME_DIR"] = str(self.runtime_dir)  # for commands
         self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def command(self, *flags: str) -> list[str]:
+        return [*self.python, *super().command(*flags)[1:]]
 
     def set_rows(self, rows: list[tuple[str, str]]) -> None:
         """The registry: (name, type) of each plugin, which may read and write snippets and is started by hand."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
+import sys
 
 import pytest
 
 import bench.__main__
-from bench import check, record
+from bench import check, pythons, record
 from bench.lines import Line, missing, table
 from bench.measure import interleaved, quantile
 from bench.plots import finding, spread
+from bench.rows.pythons import beside
 from bench.rows.turns import quantile as quantile_of_histogram
 from bench.series import Curve
 
@@ -39,7 +42,7 @@ def test_the_table_names_a_work_once_and_every_peer_that_is_missing():
 
 
 def test_a_group_that_fails_is_named_and_the_others_are_measured(monkeypatch, capsys):
-    def measure(name, _rounds, _part):
+    def measure(name, _rounds, _part, _pythons):
         if name == "create":
             raise FileNotFoundError("/proc/7/smaps_rollup")
         return [Line(name, 10.0, "us", "C", 5.0)]
@@ -52,6 +55,25 @@ def test_a_group_that_fails_is_named_and_the_others_are_measured(monkeypatch, ca
     assert re.search(r"^call .*2\.00$", printed.out, re.MULTILINE)
     assert "not measured, see the tracebacks above: create" in printed.out
     assert "/proc/7/smaps_rollup" in printed.err
+
+
+def test_a_program_is_a_python_to_measure_only_if_reed_can_run_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(pythons.os, "getuid", lambda: 1000)  # without other releases' root folders
+    monkeypatch.setattr(pythons.shutil, "which", lambda _name: None)
+    for name, says in (("new", "echo 3.14.2"), ("same", "echo 3.14.3"), ("old", "echo 3.9.1"), ("bare", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{says}\n")
+        (tmp_path / name).chmod(0o755)
+    found = pythons.find([str(tmp_path / name) for name in ("bare", "old", "new", "same")])
+    assert found.pop(platform.python_version(), [sys.executable]) == [sys.executable]
+    assert found == {"3.14.2": [str(tmp_path / "new")]}
+    assert set(pythons.absent(found)) == {"3.11", "3.12", "3.13"}
+
+
+def test_the_goal_stands_at_the_best_python():
+    lines = beside("get", "us", "redis", {"Python 3.11.7": 30.0, "Python 3.14.1": 25.0, "redis": 20.0}, 1.25)
+    assert [(line.work, line.verdict) for line in lines] == [("get, Python 3.11.7", ""), ("get, Python 3.14.1", "met")]
+    faster = beside("get", "/s", "redis", {"Python 3.11.7": 30.0, "Python 3.14.1": 25.0}, 1.0, at_least=True)
+    assert [line.verdict for line in faster] == ["not measured", ""]
 
 
 def test_sides_take_turns_and_each_begins_a_round():

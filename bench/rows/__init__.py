@@ -5,7 +5,7 @@ Each is a module with `measure(run) -> list[Line]`; a name on the command line c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.lines import Line
 from bench.peers import Peers
 
-NAMES = ("get", "clients", "create", "call", "latency", "turns", "process", "plugins", "batch")
+NAMES = ("get", "clients", "create", "call", "latency", "turns", "process", "plugins", "pythons", "batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Run:
     folder: Path
     rounds: int = 15
     part: float = 1.0  # of the usual number of repetitions in a round
+    pythons: Sequence[str] = ()  # programs, beside those that bench/pythons.py finds
 
     def times(self, usual: int) -> int:
         return max(10, int(usual * self.part))

@@ -71,7 +71,7 @@ def calls(run: Run, only: Container[str] = ()) -> list[Line]:
             measures[name] = lambda host=host, asked=asked: host(asked)  # type: ignore[misc]
     figures = interleaved(measures, run.rounds)
     ours = figures.pop("reed")
-    goal = {"C ping-pong, two hops": 4.0, "go-plugin, net/rpc": 1.0}  # whose calls have one hop
+    goal = {"C ping-pong, two hops": 4.0}  # that beside net/rpc, with one hop, stands in the group pythons
     lines = [Line(CALL, ours, "us", peer, theirs, goal.get(peer)) for peer, theirs in figures.items()]
     return lines + [missing(CALL, peer, run.peers.absent[peer]) for peer in own if peer in run.peers.absent]
 

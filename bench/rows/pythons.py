@@ -1,0 +1,157 @@
+"""Cores of each supported Python that is here (bench/pythons.py), in turn, with redis and go-plugin beside.
+
+GETs are in processor time of server and client together: all are pinned to one processor, so on a machine that does
+nothing else this is the time of a round trip, and on a busy one it can still be compared. Calls are by the clock, as
+go-plugin's host measures them. The best Python has the goal.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import pythons
+from bench.content import KILOBYTE
+from bench.lines import Line, missing
+from bench.measure import Measure, exchange, exchange_many, interleaved
+from bench.processes import Site, connect, running, site
+from bench.rows import Run
+from bench.rows.call import ANSWER, LUA, MANIFEST
+from bench.rows.get import IN_FLIGHT, redis_get
+from bench.rows.plugins import LUA_MEMORY, MB, add_plugin, call_plugin, create_page, memory
+from reed.client import Client
+from reed.wire import frames
+from reed.wire.codes import Command
+from reed.wire.plugins import PluginSend
+from reed.wire.structs import HEADER, STATUS
+
+ONE = "GET 1 KB, one at a time"
+MANY = "GET 1 KB, 100 in flight"
+CALL = "call of a Lua plugin's action"
+MEMORY = "Lua plugin, private memory"
+REDIS, GO_PLUGIN = "redis GET", "go-plugin, net/rpc"
+_SEO, _ANSWER = "seo-0", "answer"
+_CALLS = 50  # after which a plugin's memory is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A server, and the request that it is asked."""
+
+    pid: int
+    sock: socket.socket
+    request: bytes
+    reply_size: int
+
+    def one(self, times: int) -> float:
+        """Microseconds of processor time."""
+        return self._used(lambda: exchange(self.sock, self.request, self.reply_size, times)) / times
+
+    def many(self, times: int) -> float:
+        """Requests a second of processor time, 100 in flight."""
+        used = self._used(lambda: exchange_many(self.sock, self.request, self.reply_size, IN_FLIGHT, times))
+        return times * IN_FLIGHT / used * 1e6
+
+    def _used(self, operation: Callable[[], object]) -> float:
+        before = _used_by(self.pid) + _used_by(os.getpid())
+        operation()
+        return _used_by(self.pid) + _used_by(os.getpid()) - before
+
+
+def measure(run: Run) -> list[Line]:
+    found = pythons.find(run.pythons)
+    places = {f"Python {version}": _started(run, command) for version, command in found.items()}
+    memories = {name: _memory(place) for name, place in places.items()}
+    lines = [*_gets(run, places), *_calls(run, places)]
+    for name, used in memories.items():
+        is_immortal = not name.startswith("Python 3.11.")
+        lines.append(Line(f"{MEMORY}, {name}", used, "MB", goal=LUA_MEMORY if is_immortal else None))
+    lines += [missing("of each Python", peer, why) for peer, why in run.peers.absent.items()]
+    return lines + [missing(f"Python {minor}", "", "not on this machine") for minor in pythons.absent(found)]
+
+
+def _started(run: Run, command: pythons.Command) -> Site:
+    place = run.stack.enter_context(site())
+    place.python = command
+    place.set_rows([(_SEO, "lua"), (_ANSWER, "lua")])
+    add_plugin(place, _SEO, None)
+    place.add_lua(_ANSWER, LUA, MANIFEST)
+    return run.stack.enter_context(running(place))
+
+
+def _memory(place: Site) -> float:
+    """Of simple-seo, in MB."""
+    with Client(place.socket) as client:
+        page = create_page(client)
+        client.plugin_start(_SEO)
+        for _ in range(_CALLS):
+            call_plugin(client, _SEO, page)
+        (plugin,) = client.plugin_health(_SEO)
+        held = memory(plugin["pid"])
+        client.plugin_stop(_SEO)
+    return (held["Private_Clean"] + held["Private_Dirty"]) / MB
+
+
+def _gets(run: Run, places: Mapping[str, Site]) -> list[Line]:
+    sides = {name: _get_of(run, place) for name, place in places.items()}
+    redis = run.peers.take(REDIS, run.peers.redis)
+    if redis is not None:
+        size = next(iter(sides.values())).reply_size
+        sides[REDIS] = _Side(_peer_of(redis), redis, *redis_get(redis, size))
+    lines = []
+    few, batches = run.times(300), run.times(15)
+    ones: dict[str, Measure] = {name: lambda side=side: side.one(few) for name, side in sides.items()}  # type: ignore[misc]
+    many: dict[str, Measure] = {name: lambda side=side: side.many(batches) for name, side in sides.items()}  # type: ignore[misc]
+    lines += beside(ONE, "us", REDIS, interleaved(ones, 4 * run.rounds), 1.25)
+    return lines + beside(MANY, "/s", REDIS, interleaved(many, 4 * run.rounds), 1.0, at_least=True)
+
+
+def _get_of(run: Run, place: Site) -> _Side:
+    with Client(place.socket) as client:
+        snippet_id = client.snippet_create("page", "bench", KILOBYTE)
+    request = frames.encode(Command.SNIPPET_GET, snippet_id.encode())
+    sock = run.stack.enter_context(connect(place.socket))
+    sock.sendall(request)
+    return _Side(place.pid, sock, request, len(sock.recv(1 << 16)))
+
+
+def _calls(run: Run, places: Mapping[str, Site]) -> list[Line]:
+    request = frames.encode(Command.PLUGIN_SEND, PluginSend(_ANSWER, _ANSWER, b"{}").pack())
+    reply, times = HEADER.size + STATUS.size + ANSWER, run.times(200)
+    measures: dict[str, Measure] = {}
+    for name, place in places.items():
+        with Client(place.socket) as client:
+            client.plugin_start(_ANSWER)
+        sock = run.stack.enter_context(connect(place.socket))
+        measures[name] = lambda sock=sock: exchange(sock, request, reply, times)  # type: ignore[misc]
+    host = run.peers.take(GO_PLUGIN, lambda: run.peers.go_plugin("rpc", ANSWER))
+    if host is not None:
+        measures[GO_PLUGIN] = lambda: host(f"call {times}")
+    return beside(CALL, "us", GO_PLUGIN, interleaved(measures, run.rounds), 1.0)
+
+
+def beside(
+    work: str, unit: str, peer: str, figures: dict[str, float], goal: float, *, at_least: bool = False
+) -> list[Line]:
+    """A line for each Python; the goal stands at the best."""
+    theirs = figures.pop(peer, None)
+    best = (max if at_least else min)(figures, key=figures.__getitem__)
+    return [
+        Line(f"{work}, {name}", ours, unit, peer, theirs, goal if name == best else None, at_least)
+        for name, ours in figures.items()
+    ]
+
+
+def _used_by(pid: int) -> float:
+    """Microseconds of processor time."""
+    return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[0]) / 1000
+
+
+def _peer_of(sock: socket.socket) -> int:
+    """The process that accepted the connection."""
+    pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
