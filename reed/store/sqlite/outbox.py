@@ -95,6 +95,8 @@ class Outbox:
         self._causes.pop(oldest, None)
 
     def next(self, name: str) -> Event | None:
+        if name not in self.counts:
+            return None
         row = self._writer.execute(_NEXT, (name, self._acked.get(name, 0), self._last_committed_id)).fetchone()
         if row is None:
             return None
