@@ -26,6 +26,7 @@ from reed.core.client_listener import ClientListener
 from reed.core.commands import connections, content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
+from reed.core.creates import Creates
 from reed.core.forward import Forwarder
 from reed.core.identity import Identity
 from reed.core.json_checks import JsonChecks
@@ -268,7 +269,11 @@ class Daemon(ThreadedCore):
         self._watchers = Watchers(self.store, self.loop, log, self._commands_of)
         cache = ResponseCache(self.store, self.loop, context.counters)
         forwarder = context.forwarder = Forwarder(context, self._checks.inputs, self._on_exception)
-        fast_paths: dict[Command, FastPath] = {Command.SNIPPET_GET: cache.take, Command.PLUGIN_SEND: forwarder.take}
+        fast_paths: dict[Command, FastPath] = {
+            Command.SNIPPET_GET: cache.take,
+            Command.SNIPPET_CREATE: Creates(context, self.store, self._hooks.filters, self._on_exception).take,
+            Command.PLUGIN_SEND: forwarder.take,
+        }
         router = context.dispatcher = Router(self._command_handlers(cache), fast_paths, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
         pools = {name: pool.stats for name, pool in self._pools.items()}

@@ -2,7 +2,7 @@
 
 runtime_folder, listener, connect_rate, identity       who connects, and where
 connection, calls, quotas, router                      from a frame to its reply
-response_cache, forward                                the fast paths of SNIPPET_GET and PLUGIN_SEND
+response_cache, creates, forward                       the fast paths of SNIPPET_GET, SNIPPET_CREATE and PLUGIN_SEND
 commands/                                              the handlers
 plugin_endpoint, call_queue, signals                   a plugin's socket, its calls and signals
 plugin_hooks, filters, events, event_chains            plugins that take part in writes

@@ -86,6 +86,8 @@ class FastOrigin(CallOrigin, Protocol):
 
     stream: Stream
     calls: deque[Call]  # in flight, in the order of the requests
+    writes: int  # in flight …
+    write_bytes: int  # … and the size of their payloads (`Call.write_size`)
     routes: dict[bytes, Any]  # of core.forward
 
 
@@ -116,11 +118,11 @@ class Call:
         self.response: tuple[Bytes, ...] | None = None  # the parts of a frame
         self.write_size: int | None = None  # bytes; None: it is no write
         self._counter: CallCounter | None = None
-        self._is_job = False
-        self._input_size = 0  # bytes that a plugin is to get
 
     def count(self) -> None:
         """Count the call against its caller's quota. Raises PluginBusy."""
+        self._is_job = False
+        self._input_size = 0  # bytes that a plugin is to get
         usage = self.connection.usage
         usage.begin_call()
         self._counter = usage

@@ -72,8 +72,6 @@ class Connection:
         "_scratch",
         "_state",
         "_watch",
-        "_write_bytes",
-        "_writes",
         "caller",
         "calls",
         "input_bytes",
@@ -82,6 +80,8 @@ class Connection:
         "routes",
         "stream",
         "usage",
+        "write_bytes",
+        "writes",
     )
 
     def __init__(
@@ -113,7 +113,7 @@ class Connection:
         self.calls: deque[Call] = deque()  # in flight, in the order of the requests
         self.routes: dict[bytes, Any] = {}  # of core.forward
         self.jobs = 0  # calls in flight that may take a worker
-        self._writes = self._write_bytes = 0  # in flight
+        self.writes = self.write_bytes = 0  # in flight
         self.input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
         self._watch: Watch | None = None
@@ -129,7 +129,7 @@ class Connection:
     @property
     def buffered_bytes(self) -> int:
         """Bytes of incomplete requests, of unread responses, and of writes and inputs of plugins in flight."""
-        return self._buffer.pending + self.stream.queued + self._write_bytes + self.input_bytes
+        return self._buffer.pending + self.stream.queued + self.write_bytes + self.input_bytes
 
     def _enter(self, state: ConnectionState) -> None:
         if (self._state, state) not in TRANSITIONS:
@@ -164,7 +164,7 @@ class Connection:
             self._end_of_input()
 
     def _take(self, data: memoryview) -> int:  # see FastPath
-        if len(data) <= COMMAND_AT or self.calls or self._writes or self.stream.queued or self._monitor.watched:
+        if len(data) <= COMMAND_AT or self.calls or self.writes or self.stream.queued or self._monitor.watched:
             return 0
         path = self._dispatcher.fast_paths.get(data[COMMAND_AT])
         return 0 if path is None else path(self, data)
@@ -190,7 +190,7 @@ class Connection:
                     buffer.put_back(frame)
                     self._enter(wait)
                     if wait is _BACKLOG:
-                        self._loop.call_soon(self._read_backlog, hold_commit=self._writes > 0)
+                        self._loop.call_soon(self._read_backlog, hold_commit=self.writes > 0)
                     elif wait is _PAUSED:
                         stream.pause()
                     break
@@ -207,7 +207,7 @@ class Connection:
         """Returns the state to wait in, if the frame cannot be handled yet."""
         command_id, flags, payload = frame
         is_control, size = flags & _CONTROL, len(payload)
-        if not is_control and self._writes and command_id in STORE_READS:
+        if not is_control and self.writes and command_id in STORE_READS:
             return _WAITING
         if not is_control and self._is_full():
             return _PAUSED
@@ -221,8 +221,8 @@ class Connection:
             self.calls.append(call)
         if command_id in STORE_WRITES:
             call.write_size = size
-            self._writes += 1
-            self._write_bytes += size
+            self.writes += 1
+            self.write_bytes += size
         self._dispatcher.dispatch(call, payload)
         return None
 
@@ -230,7 +230,7 @@ class Connection:
         return (
             self.stream.queued > _HIGH_WATER
             or len(self.calls) >= self._limits.queued_calls
-            or self._write_bytes > self._limits.payload
+            or self.write_bytes > self._limits.payload
             or self.jobs >= _MAX_JOBS
         )
 
@@ -284,7 +284,7 @@ class Connection:
 
     def become(self, caller: Caller) -> None:
         """Requests from now on are those of `caller`. Raises Conflict and PluginBusy."""
-        if len(self.calls) > 1 or self._writes:  # they would lose their permissions, and their order
+        if len(self.calls) > 1 or self.writes:  # they would lose their permissions, and their order
             raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
         self.usage = self._quotas.move(self, self.caller, caller)
         self.caller = caller
@@ -315,9 +315,9 @@ class Connection:
             raise error
 
     def end_write(self, size: int) -> None:
-        self._writes -= 1
-        self._write_bytes -= size
-        if self._state is _WAITING and not self._writes:
+        self.writes -= 1
+        self.write_bytes -= size
+        if self._state is _WAITING and not self.writes:
             self._continue()
 
     def send(self, *parts: Bytes) -> None:

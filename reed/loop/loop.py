@@ -318,7 +318,10 @@ class Loop:
         while self._to_flush:  # a flush that fails may end calls, whose replies follow
             streams, self._to_flush = self._to_flush, []
             for stream in streams:
-                self._call(stream.flush)
+                try:  # not `_call`, since there may be one for each request of the turn
+                    stream.flush()
+                except Exception as error:  # noqa: BLE001
+                    self._on_exception(error)
         while self._to_close:
             things, self._to_close = self._to_close, []
             for thing in things:

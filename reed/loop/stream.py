@@ -129,7 +129,12 @@ class Stream:
         queue = self._queue
         while queue:
             try:
-                sent = self._send_one() if len(queue) == 1 else self._sock.sendmsg(queue[:_MAX_PARTS])
+                if len(queue) > 1:
+                    sent = self._sock.sendmsg(queue[:_MAX_PARTS])
+                else:
+                    part = queue[0]
+                    # A fast reader of a long part must not occupy this turn.
+                    sent = self._send(part if len(part) <= _MAX_WRITE else memoryview(part)[:_MAX_WRITE])
             except (BlockingIOError, InterruptedError):
                 self._wait_until_writable()
                 return
@@ -149,11 +154,6 @@ class Stream:
             self._loop.unwatch_write(self.fd)
             self._cancel_stall_timer()
             self._on_drained()
-
-    def _send_one(self) -> int:
-        """A fast reader of a long part must not occupy this turn."""
-        part = self._queue[0]
-        return self._send(part if len(part) <= _MAX_WRITE else memoryview(part)[:_MAX_WRITE])
 
     def end_input(self) -> None:
         """Bytes that the peer has sent can still be received; its later writes fail."""

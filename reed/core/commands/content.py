@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from reed.core.calls import Call, Handler
+from reed.core.creates import refuse, written
 from reed.core.filters import Filters
 from reed.core.response_cache import ResponseCache
 from reed.core.watchers import Watchers
@@ -20,7 +21,6 @@ from reed.store.base import HitPage, RecordPage, Restored, Store
 from reed.store.snippets import MAX_SHORT_PAGE
 from reed.wire import strict_json
 from reed.wire.codes import Command
-from reed.wire.commands import WRITE_ERRORS
 from reed.wire.common import Done, JsonResponse
 from reed.wire.registry import RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
 from reed.wire.requests import Name, Ref
@@ -60,23 +60,23 @@ def handlers(store: Store, filters: Filters, cache: ResponseCache, watchers: Wat
 def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
     def create(call: Call, payload: memoryview) -> None:
         kind, name, content = SnippetCreate.fields(payload)
-        writer, failed = store if filters.idle else filters.queue_for(call), partial(_refuse, call)
+        writer, failed = store if filters.idle else filters.queue_for(call), partial(refuse, call)
         try:
-            writer.create(kind, name, bytes(content), _written(call, 201), failed, call.connection.origin)
+            writer.create(kind, name, bytes(content), written(call, 201), failed, call.connection.origin)
         except CallError as error:
             failed(error)
 
     def update(call: Call, payload: memoryview) -> None:
         ref, if_version, patch = SnippetUpdate.unpack(payload)
-        _write(call, _written(call, 200), _writer(store, filters, call).update, ref, if_version, bytes(patch))
+        _write(call, written(call, 200), _writer(store, filters, call).update, ref, if_version, bytes(patch))
 
     def delete(call: Call, payload: memoryview) -> None:
         ref, cascade = SnippetDelete.unpack(payload)
-        _write(call, _written(call, 200), _writer(store, filters, call).delete, ref, cascade)
+        _write(call, written(call, 200), _writer(store, filters, call).delete, ref, cascade)
 
     def rename(call: Call, payload: memoryview) -> None:
         ref, name = SnippetRename.unpack(payload)
-        _write(call, _written(call, 200), _writer(store, filters, call).rename, ref, name)
+        _write(call, written(call, 200), _writer(store, filters, call).rename, ref, name)
 
     def restore(call: Call, payload: memoryview) -> None:
         flags, record = SnippetRestore.unpack(payload)
@@ -134,23 +134,12 @@ def _page(call: Call) -> base.Done[RecordPage]:
     return lambda found: call.reply(*SnippetPage(200, found.cursor, found.records).parts())
 
 
-def _written(call: Call, status: int) -> base.Done[str]:
-    return lambda snippet_id: call.reply_with(SnippetWritten.frame(call.command_id, status, snippet_id))
-
-
 def _write(call: Call, done: base.Done[Any], write: Callable[..., None], *arguments: object, **options: object) -> None:
-    failed = partial(_refuse, call)
+    failed = partial(refuse, call)
     try:
         write(*arguments, done, failed, origin=call.origin, **options)
     except CallError as error:
         failed(error)
-
-
-def _refuse(call: Call, error: CallError) -> None:
-    if error.status in WRITE_ERRORS and call.expects_reply:
-        call.reply(SnippetWritten(error.status, "", str(error)).pack())
-    else:
-        call.fail(error)
 
 
 def _bond_handlers(store: Store, filters: Filters) -> dict[Command, Handler]:
