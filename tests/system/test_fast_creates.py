@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,6 +162,9 @@ def test_a_read_after_a_create_waits_for_it(world: World) -> None:
     """Also while a worker checks the content."""
     asker = world.asker()
     asker.sock.sendall(request(b'{"tags":[]}', "intro", "slow"))
+    deadline = time.monotonic() + DEADLINE
+    while not world.taken:  # or both could come in one read
+        assert time.monotonic() < deadline
     asker.sock.sendall(GET_INTRO)
     answers = [asker.answer() for _ in range(2)]
     assert [answer.status for answer in answers] == [201, 200]
