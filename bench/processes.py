@@ -159,6 +159,19 @@ def _wait_for(process: subprocess.Popen[bytes], path: Path, command: list[str], 
             time.sleep(0.005)
 
 
+@contextmanager
+def database(conninfo: str) -> Iterator[str]:
+    """The conninfo of an empty database. `own`: of a server that runs until the end of the block and flushes what it
+    writes. Enter it before `pin`, so that the server may use every processor."""
+    if conninfo != "own":
+        yield conninfo
+        return
+    from tests.postgres.cluster import Cluster
+
+    with Cluster(fsync=True) as cluster:
+        yield cluster.conninfo(cluster.create_database())
+
+
 def connect(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
