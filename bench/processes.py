@@ -98,12 +98,17 @@ class Site(Core):
         raise RuntimeError("no Pss in smaps_rollup")
 
 
+def temporary_folder() -> str:
+    """A tmpfs, if there is one to write to."""
+    return TMPFS if os.access(TMPFS, os.W_OK) else tempfile.gettempdir()
+
+
 @contextmanager
 def site(*, in_memory: bool = False) -> Iterator[Site]:
     """A site's folders, its core not started. `in_memory`: the runtime folder on a tmpfs, as /run is, if it may be."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
-        if in_memory and os.access(TMPFS, os.W_OK):
+        if in_memory and temporary_folder() == TMPFS:
             runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-", dir=TMPFS))
             yield Site(folder, Path(runtime) / "run")
         else:

@@ -135,8 +135,7 @@ else
     fi
     say "processes and their ends, once more as PID 1 with SIGINT ignored, as in a container"
     if unshare --pid --fork --mount-proc true 2>/dev/null; then
-        unshare --pid --fork --mount-proc sh -c 'trap "" INT; exec "$@"' sh "$venv" -m pytest -q -p no:cacheprovider \
-            tests/supervision tests/sandbox </dev/null || status=$?
+        sh contrib/test_twice.sh --as-pid-1 "$venv" tests/supervision tests/sandbox || status=$?
     else
         echo "left out: no PID namespace can be made here"
     fi

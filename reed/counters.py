@@ -121,13 +121,12 @@ class CommandCounters:
         each.seconds += seconds
         each.bytes_in += call.size + _HEADER_SIZE
         if len(frame) == 1:
-            whole = frame[0]
-            each.bytes_out += len(whole)
-            low, high = whole[_HEADER_SIZE], whole[_HEADER_SIZE + 1]
+            body, at = frame[0], _HEADER_SIZE
+            each.bytes_out += len(body)
         else:
+            body, at = frame[1], 0
             each.bytes_out += sum(map(len, frame))
-            low, high = frame[1][0], frame[1][1]
-        if high and (status := low | high << 8) >= _MIN_ERROR:
+        if body[at + 1] and (status := body[at] | body[at + 1] << 8) >= _MIN_ERROR:
             each.errors[status] = each.errors.get(status, 0) + 1
 
     def from_cache(self, count: int, seconds: float, bytes_in: int, bytes_out: int) -> None:

@@ -162,17 +162,19 @@ class Call:
             raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
         self.response = frame
         if self._counter is not None:
-            self._counter.end_call()
-        if self._is_job:
-            self.connection.jobs -= 1
-        if self._input_size:
-            self.connection.input_bytes -= self._input_size
+            self._end_count(self._counter)
         if self.write_size is not None:
             self.connection.end_write(self.write_size)
         if self.expects_reply:
             self.connection.release(immediate=immediate)
         else:
             self.connection.end_async(self, frame)
+
+    def _end_count(self, counter: CallCounter) -> None:
+        counter.end_call()
+        if self._is_job:
+            self.connection.jobs -= 1
+        self.connection.input_bytes -= self._input_size
 
     def fail(self, error: CallError) -> None:
         if not self.expects_reply:

@@ -206,24 +206,24 @@ class Connection:
     def _handle(self, frame: Frame) -> ConnectionState | None:
         """Returns the state to wait in, if the frame cannot be handled yet."""
         command_id, flags, payload = frame
-        is_request = not flags & _CONTROL
-        if is_request and self._writes and command_id in STORE_READS:
+        is_control, size = flags & _CONTROL, len(payload)
+        if not is_control and self._writes and command_id in STORE_READS:
             return _WAITING
-        if is_request and self._is_full():
+        if not is_control and self._is_full():
             return _PAUSED
         if self._monitor.watched:
             self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
-        if is_request:
-            call = Call(self, command_id, flags, len(payload), self._loop.began)
-            if call.expects_reply:
-                self.calls.append(call)
-            if command_id in STORE_WRITES:
-                call.write_size = len(payload)
-                self._writes += 1
-                self._write_bytes += call.write_size
-            self._dispatcher.dispatch(call, payload)
-        else:
+        if is_control:
             self._read_control(frame)
+            return None
+        call = Call(self, command_id, flags, size, self._loop.began)
+        if call.expects_reply:
+            self.calls.append(call)
+        if command_id in STORE_WRITES:
+            call.write_size = size
+            self._writes += 1
+            self._write_bytes += size
+        self._dispatcher.dispatch(call, payload)
         return None
 
     def _is_full(self) -> bool:
@@ -271,8 +271,12 @@ class Connection:
         calls = self.calls
         while calls and (response := calls[0].response) is not None:
             self._counters.ended(calls.popleft(), response)
-            send = self.send_now if immediate and len(response) == 1 else self.send
-            send(*response)
+            if len(response) > 1:
+                self.send(*response)
+            elif immediate:
+                self.send_now(response[0])
+            else:
+                self.send(response[0])
         if self._state is _PAUSED:
             self._resume()
         elif self._state is _DRAINING and not calls:
@@ -320,7 +324,7 @@ class Connection:
         """Queue a frame for this turn's flush."""
         if self._monitor.watched:
             self._tap(OUT, *parts)
-        self.stream.send(*parts)
+        self.stream.send_parts(parts)
         if self.stream.queued > _HIGH_WATER:
             self._check_quota()
 

@@ -33,9 +33,10 @@ class Router:
     def dispatch(self, call: Call, payload: memoryview) -> None:
         command_id = call.command_id
         try:
-            if command_id not in call.connection.caller.commands or command_id not in self._handlers:
+            handle = self._handlers.get(command_id)
+            if handle is None or command_id not in call.connection.caller.commands:
                 raise self._refusal(call)
-            self._handlers[command_id](call, payload)
+            handle(call, payload)
         except CallError as error:
             if isinstance(error, PermissionDenied):
                 self._log_denial(call, error)

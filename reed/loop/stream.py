@@ -94,6 +94,9 @@ class Stream:
         return 0
 
     def send(self, *parts: Part) -> None:
+        self.send_parts(parts)
+
+    def send_parts(self, parts: tuple[Part, ...]) -> None:
         if self.closing:
             return
         for part in parts:

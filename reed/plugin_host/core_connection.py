@@ -61,9 +61,11 @@ class CoreConnection:
             if not on_other_frame(frame):
                 self.deferred.append(frame._replace(payload=memoryview(bytes(frame.payload))))
 
-    def request(self, command: int, payload: bytes, on_other_frame: OnFrame = lambda _frame: False) -> memoryview:
-        """An ErrorResponse is raised as CallError. Raises CoreGone."""
-        self.send(frames.encode(command, payload))
+    def request(
+        self, command: int, payload: bytes, on_other_frame: OnFrame = lambda _frame: False, *, then: bytes = b""
+    ) -> memoryview:
+        """`then`: a signal's frame, sent in the same write. Raises CoreGone, and CallError for an ErrorResponse."""
+        self.send(frames.encode(command, payload) + then)
         while True:
             while (frame := self._buffered()) is None:
                 self.fill()

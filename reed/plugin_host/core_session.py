@@ -47,21 +47,24 @@ class CoreSession:
     # Registration
 
     def attach(self, connected: socket.socket) -> None:
-        """Registers, sends READY and opens the FIFOs. Raises CallError, CoreGone."""
+        """Registers, sends READY and opens the FIFOs. Raises CallError, CoreGone.
+
+        READY does not wait for the answer: the plugin reads that before any call, since it comes first.
+        """
         status, self.connection = self.status, CoreConnection(connected, self._chunk)
-        peers = self.register(self.connection)
-        self.send_signal(Signal.PLUGIN_READY)
+        self.status = Signal.PLUGIN_READY
+        peers = self.register(self.connection, then=self._signal(Signal.PLUGIN_READY))
         if status == Signal.PLUGIN_BUSY:
             self.send_signal(status)
         self.messaging.refresh(peers)
         self._lost_at = None
 
-    def register(self, connection: CoreConnection) -> list[str]:
-        """Returns the names of the other plugins."""
+    def register(self, connection: CoreConnection, then: bytes = b"") -> list[str]:
+        """`then`: a signal's frame, sent with it. Returns the names of the other plugins."""
         spec = self.spec
         self.messaging.mark_checked()
         request = PluginRegister(spec.name, spec.version, os.getpid(), self.manifest)
-        response = connection.request(Command.PLUGIN_REGISTER, request.pack(), self.answer_health_check)
+        response = connection.request(Command.PLUGIN_REGISTER, request.pack(), self.answer_health_check, then=then)
         answer = strict_json.load_object(JsonResponse.unpack(response).json)
         self.apply_settings(answer.get("settings"))
         sleep = answer.get("sleep")
@@ -158,6 +161,9 @@ class CoreSession:
             )
         if signal_type in _STATUSES:
             self.status = signal_type
-        message = SignalMessage(signal_type, time.time_ns() // 1000, self.spec.name, data)
         with contextlib.suppress(CoreGone):
-            self.connection.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
+            self.connection.send(self._signal(signal_type, data))
+
+    def _signal(self, signal_type: Signal, data: bytes = b"") -> bytes:
+        message = SignalMessage(signal_type, time.time_ns() // 1000, self.spec.name, data)
+        return frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL)

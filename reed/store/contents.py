@@ -145,18 +145,21 @@ def _fits_loop(type_: Type, text: bytes) -> bool:
     return type_.schema.fits_loop(text)
 
 
-def check_in_loop(type_: Type, text: bytes) -> Content | None:
-    """The checked content; None: a worker must check it. Raises Malformed, Invalid."""
+def is_checked_in_loop(type_: Type, text: bytes) -> bool:
+    """Whether the content was checked, and fits its type; False: a worker must check it. Raises Malformed, Invalid."""
     schema = type_.schema
-    if not (len(text) <= MAX_CONTENT_IN_LOOP if schema is None else schema.fits_loop(text)):
-        return None
+    if schema is None:
+        if len(text) > MAX_CONTENT_IN_LOOP:
+            return False
+    elif len(text) > schema.length_in_loop and not schema.fits_loop(text):
+        return False
     value = strict_json.load_object(text)
     if schema is None or schema.is_valid(value):
-        return Content(text, type_)
+        return True
     content = _check_in_loop(type_, text, value)
     if content is not None and content.problem is not None:
         raise content.problem
-    return content
+    return content is not None
 
 
 def _check_in_loop(type_: Type, text: bytes, value: Json) -> Content | None:

@@ -17,7 +17,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _UUID_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _TICKS_PER_MILLISECOND = 4096
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # sets the first two bits to 10
-_RANDOM_CHUNK = 512  # bytes per system call; an id takes 8
+_RANDOM_CHUNK = 512  # bytes per system call; an id takes 8, which are 16 hexadecimal digits
 
 _MIN_PREFIX = 8  # characters
 _LOWEST, _HIGHEST = (f"{d * 8}-{d * 4}-{d * 4}-{d * 4}-{d * 12}" for d in "0f")
@@ -26,11 +26,11 @@ UUID_LENGTH = 36
 
 
 class Ids:
-    __slots__ = ("_random", "last")
+    __slots__ = ("_tails", "last")
 
     def __init__(self, last: int) -> None:
         self.last = last
-        self._random = b""
+        self._tails: list[str] = []  # random ends of the next ids
 
     def next(self, now: int) -> tuple[int, str]:
         """A new sequence number and its id; `now` in nanoseconds since 1970."""
@@ -39,10 +39,9 @@ class Ids:
             sequence = self.last + 1
         self.last = sequence
         head = f"{sequence:015x}"
-        if not self._random:
-            self._random = os.urandom(_RANDOM_CHUNK)
-        tail, self._random = self._random[:8].hex(), self._random[8:]
-        return sequence, f"{head[:8]}-{head[8:12]}-7{head[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+        if not self._tails:
+            self._tails = _random_tails()
+        return sequence, f"{head[:8]}-{head[8:12]}-7{head[12:]}-{self._tails.pop()}"
 
     def reserve_id(self, snippet_id: str) -> None:
         self.reserve(sequence_in(snippet_id))
@@ -50,6 +49,14 @@ class Ids:
     def reserve(self, sequence: int) -> None:
         """Give only numbers above this one, which a restored snippet has."""
         self.last = max(self.last, sequence)
+
+
+def _random_tails() -> list[str]:
+    digits = os.urandom(_RANDOM_CHUNK).hex()
+    return [
+        f"{_VARIANT[digits[at]]}{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}"
+        for at in range(0, len(digits), 16)
+    ]
 
 
 def sequence_of(snippet_id: str) -> int | None:

@@ -50,7 +50,7 @@ def import_library(call_soon: Callable[[Callable[[], None]], None], done: Callab
 
 
 class Schema:
-    __slots__ = ("_place", "_schema", "_validator", "cost", "is_compiled", "is_valid")
+    __slots__ = ("_place", "_schema", "_validator", "cost", "is_compiled", "is_valid", "length_in_loop")
 
     is_valid: Callable[[Json], bool]  # of a content; once it is compiled
 
@@ -61,12 +61,13 @@ class Schema:
         self._schema: Json = schema  # until it is compiled
         self._validator: jsonschema_rs.Validator | None = None
         self.is_compiled = False
+        self.length_in_loop = -1  # bytes; a content of at most so many fits the loop (`fits_loop`), whatever is in it
 
     @classmethod
     def for_workers(cls, cost: Cost) -> Schema:
         """Stands for a schema that this process has not read."""
         schema = cls.__new__(cls)
-        schema.cost, schema.is_compiled = cost, False
+        schema.cost, schema.is_compiled, schema.length_in_loop = cost, False, -1
         return schema
 
     def fits_loop(self, content: bytes) -> bool:
@@ -123,6 +124,7 @@ class Schema:
         )
         self.is_valid = self._validator.is_valid  # bound here: one call less for each write
         self.is_compiled = True
+        self.length_in_loop = self.cost.length_in_loop
         self._schema = None
 
     def _refused(self, why: str) -> Invalid:

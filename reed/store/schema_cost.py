@@ -52,9 +52,18 @@ class Cost(NamedTuple):
     def fits_loop(self, content: bytes | memoryview) -> bool:
         """May the loop check whether this content is valid?"""
         size = len(content)
-        if not self.is_bounded or size > (MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP):
+        if not self.is_bounded or size > self._max_length:
             return False
-        return self.weight * size <= MAX_COST_IN_LOOP or self.weight * nodes_of(content) <= MAX_COST_IN_LOOP
+        return size <= self.length_in_loop or self.weight * nodes_of(content) <= MAX_COST_IN_LOOP
+
+    @property
+    def length_in_loop(self) -> int:
+        """A content of at most so many bytes fits, since it has no more nodes than bytes; -1 if there is none."""
+        return min(MAX_COST_IN_LOOP // self.weight, self._max_length) if self.is_bounded else -1
+
+    @property
+    def _max_length(self) -> int:
+        return MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP
 
     def errors_fit_loop(self, content: bytes | memoryview) -> bool:
         """May the loop collect the error messages for this content?"""

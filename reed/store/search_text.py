@@ -34,10 +34,11 @@ def texts_by_column(columns: Columns, content: bytes) -> list[str]:
     texts = [""] * len(WEIGHTS)
     if not columns:
         return texts
-    value = json.loads(content)
+    value = json.loads(str(content, "utf-8"))  # json.loads would first look which encoding it is
     room = MAX_TEXT
     for field, column in columns:
-        text = _truncated("\n".join(_texts(value.get(field))), room)
+        found = value.get(field)
+        text = _truncated(found if isinstance(found, str) else "\n".join(_texts(found)), room)
         room -= len(text)
         texts[column] = f"{texts[column]}\n{text}" if texts[column] else text
     return texts

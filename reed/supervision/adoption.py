@@ -13,6 +13,7 @@ FINGERPRINT is the Specification's, OUTPUT the name of a FIFO in <runtime folder
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from pathlib import Path
@@ -42,18 +43,22 @@ def mark_hibernating(runtime_dir: Path, name: str) -> None:
 
 
 def unmark_hibernating(runtime_dir: Path, name: str) -> None:
-    pid_file(runtime_dir, name).with_suffix(".asleep").unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # as a rule: every start comes here
+        os.unlink(f"{runtime_dir}/pid/plugins/{name}.asleep")
 
 
-def write_pid_file(path: Path, pid: int, *more: str) -> None:
-    """Raises OSError with a file name."""
-    new = path.with_suffix(".new")
+def write_pid_file(path: Path, pid: int, *more: str, started: int | None = None) -> None:
+    """`started`: the start time, if the caller knows it. Raises OSError with a file name."""
+    new = f"{path}.new"
+    line = " ".join([str(pid), str(started or start_time(pid) or 0), *more]) + "\n"
     try:
-        new.write_text(" ".join([str(pid), str(start_time(pid) or 0), *more]) + "\n")
+        with open(new, "wb", buffering=0) as file:
+            if file.write(line.encode()) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
-        error.filename = error.filename or str(new)  # ENOSPC comes without one
+        error.filename = error.filename or new  # ENOSPC comes without one
         raise
-    new.replace(path)
+    os.replace(new, path)
 
 
 def read_pid_file(path: Path) -> PidFile | None:

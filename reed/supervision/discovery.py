@@ -36,13 +36,20 @@ def entry_point(folder: Path, name: str, plugin_type: PluginType, entry: str) ->
         path = folder / place
         if not path.is_file():
             continue
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not _is_inside(path, folder):
             raise ManifestError(str(path), "leads out of the plugin's folder", hint="entry is a path below the folder")
         if plugin_type.needs_executable and not os.access(path, os.X_OK):
             raise ManifestError(str(path), "is not executable", hint=f"chmod +x {path}")
         return path
     message = f"no code there; looked for {' and '.join(places)}"
     raise ManifestError(str(folder), message, hint=plugin_type.missing_entry)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether its links lead to a file in the folder."""
+    if path.parent == folder and not path.is_symlink():
+        return True
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def code_fingerprint(folder: Path, entry: Path, *, whole: bool) -> str:

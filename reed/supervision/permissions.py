@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import pwd
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from reed.config import Group
@@ -28,7 +29,11 @@ def permission(name: str) -> Permission:
 def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> frozenset[Command]:
     if is_admin:
         return frozenset(Command)
-    held = frozenset(permissions)
+    return _commands_for(frozenset(permissions))
+
+
+@lru_cache(maxsize=256)
+def _commands_for(held: frozenset[str]) -> frozenset[Command]:
     return frozenset(command for command in Command if command.permission in held)
 
 

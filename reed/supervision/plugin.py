@@ -24,6 +24,8 @@ from reed.supervision.replacement import Replacement
 from reed.supervision.timers import Backoff, Deadlines, HealthCheck
 from reed.wire.codes import Signal
 
+_MEASURE_DELAY = 0.5  # seconds after READY: it takes a millisecond, which the first calls would wait for
+
 
 class Plugin(Lifecycle):
     def __init__(self, row: Row, context: SupervisionContext) -> None:
@@ -189,7 +191,7 @@ class Plugin(Lifecycle):
         self._context.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid, peer=self.name)
         self._health.start()
         self._start_waiters.done()
-        self._context.loop.call_soon(self.process.measure)  # in the next turn, as it takes half a millisecond
+        self._context.loop.call_later(_MEASURE_DELAY, self.process.measure)
 
     def _keepalive(self) -> None:
         self._health.answer()

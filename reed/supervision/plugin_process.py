@@ -163,7 +163,7 @@ class PluginProcess:
         self._output.note(f"{self.name} {self.spec.launch.version} started, pid {pid}")
         try:
             fifo = self._fifo.name if self._fifo else ""
-            write_pid_file(self._pid_file, pid, self.spec.fingerprint(), fifo)
+            write_pid_file(self._pid_file, pid, self.spec.fingerprint(), fifo, started=self._handle.started)
         except OSError as error:
             self._output.note(f"cannot write {self._pid_file}: {error.strerror}")
         self.owner.launched(self)
@@ -186,7 +186,6 @@ class PluginProcess:
 
     def _make_fifo(self) -> Path:
         folder = self._runtime_dir / "output"
-        folder.mkdir(mode=0o700, exist_ok=True)
         number = self.generation
         while True:
             self._fifo = folder / f"{self.name}.{number}"
@@ -195,6 +194,8 @@ class PluginProcess:
                 return self._fifo
             except FileExistsError:
                 number += 1
+            except FileNotFoundError:  # the first start in this runtime folder
+                folder.mkdir(mode=0o700)
 
     def _open_capture(self, fifo: Path) -> None:
         self._capture = Capture(self._supervision.loop, open_fifo(fifo, blocking=False), self._output)

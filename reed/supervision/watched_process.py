@@ -67,6 +67,11 @@ class WatchedProcess:
         else:
             ExitWatch(loop, self._process, self._exited)
 
+    @property
+    def started(self) -> int | None:
+        """The start time; None once it has ended."""
+        return self._process.started if self._process is not None else None
+
     def is_same(self) -> bool:
         """True for a child, which keeps its pid until it is reaped."""
         return self._adopted is None or start_time(self.pid) == self._adopted

@@ -36,6 +36,9 @@ class Frame(NamedTuple):
     payload: memoryview
 
 
+_tuple = tuple.__new__  # a NamedTuple's own __new__ is a function in Python
+
+
 def encode(command_id: int, payload: Bytes = b"", flags: int = 0) -> bytes:
     return HEADER.pack(MAGIC, VERSION, command_id, flags, 0, len(payload)) + payload
 
@@ -86,7 +89,9 @@ class ReceiveBuffer:
             return None
         magic, version, command_id, flags, _, length = HEADER.unpack_from(data)
         valid = magic == MAGIC and version == VERSION and length <= self.max_payload
-        return Frame(command_id, flags, data[_HEADER_SIZE:]) if valid and length == len(data) - _HEADER_SIZE else None
+        if not valid or length != len(data) - _HEADER_SIZE:
+            return None
+        return _tuple(Frame, (command_id, flags, data[_HEADER_SIZE:]))
 
     def next_frame(self) -> Frame | None:
         """None if more bytes are needed. Malformed, UnsupportedVersion or TooLarge: the stream is useless."""
@@ -105,7 +110,7 @@ class ReceiveBuffer:
         if stop > self._end:
             return None
         self._at = stop
-        return Frame(self.command_id, flags, self._view[start:stop])
+        return _tuple(Frame, (self.command_id, flags, self._view[start:stop]))
 
     @property
     def rest(self) -> memoryview:

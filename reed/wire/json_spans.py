@@ -54,9 +54,14 @@ class Number(NamedTuple):
     text: str
 
 
+_EXACT = json.JSONDecoder(parse_int=Number, parse_float=Number)
+
+
 def exact(text: str | bytes) -> Json:
-    """Each number is a Number. ValueError if not JSON."""
-    return json.loads(text, parse_int=Number, parse_float=Number)
+    """Each number is a Number. ValueError if not JSON. json.loads would make a decoder for each text."""
+    if not isinstance(text, str):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")  # as json.loads does
+    return _EXACT.decode(text)
 
 
 def _after_space(text: str, at: int) -> int:

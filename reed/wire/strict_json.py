@@ -21,6 +21,7 @@ Json = Any
 
 # An unterminated string is one token too. No part backtracks, so the time is linear.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
+_SHORT = 64 * 1024  # characters; splitting a longer text at its quotes could take several times its memory
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -30,7 +31,7 @@ def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> J
         text = str(data, "utf-8")
     except UnicodeDecodeError as error:
         raise Malformed(f"JSON: not UTF-8 at byte {error.start}") from None
-    if text.count("{") + text.count("[") > max_depth:
+    if text.count("{") + text.count("[") > max_depth and _brackets(text) > max_depth:
         _check_depth(text, max_depth)
     try:
         try:
@@ -103,6 +104,15 @@ def _float(text: str) -> float:
 
 def _constant(text: str) -> Json:
     raise Malformed(f"JSON: {text} is not a JSON value")
+
+
+def _brackets(text: str) -> int:
+    """How many opening brackets are outside of strings: Markdown has many inside. `_check_depth` takes far longer."""
+    if len(text) <= _SHORT:
+        if '\\"' in text:  # an escaped quote ends no string, one after an escaped backslash does
+            text = text.replace("\\\\", "").replace('\\"', "")
+        text = "".join(text.split('"')[::2])
+    return text.count("{") + text.count("[")
 
 
 def _check_depth(text: str, max_depth: int) -> None:

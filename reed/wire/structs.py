@@ -54,6 +54,9 @@ PLUGIN_RELOAD = _struct("32s plugin_name, B report")  # or only the name, or not
 
 # Responses of the core.
 SNIPPET_WRITTEN = _struct("H status, 36s snippet_id, H error_len")
+WRITTEN = _struct(  # a header, and SNIPPET_WRITTEN without an error
+    "I magic, B version, B command_id, B flags, B reserved, I payload_len, H status, 36s snippet_id, H error_len"
+)
 RECORD = _struct("36s id, 32s snippet_type, 32s semantic_name, I version, Q created_at, Q updated_at, I content_len")
 SNIPPET_PAGE = _struct("H status, I count, 36s cursor")  # + records
 SNIPPET_CHANGES = _struct("H status, I count, 32s cursor")  # + changes

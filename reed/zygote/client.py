@@ -1,6 +1,7 @@
 r"""The core's side of the zygote: requests for processes, each with a pipe that reports the result.
 
-b"4711\n", end of file         the process 4711 is confined and runs the plugin's code
+b"4711\n\n"                    the process 4711 is confined, and is about to run the plugin's code
+b"4711\n", end of file         the process 4711 is confined, and has executed the plugin's program
 b"4711\nreason", end of file   it failed, and exits
 end of file                    the zygote died before it read the request
 """

@@ -22,7 +22,7 @@ from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
 from reed.supervision.orphans import reap_sessions
 from reed.zygote.client import Zygote
-from reed.zygote.request import Program, SpawnRequest, WorkerRequest
+from reed.zygote.request import RUNNING, Program, SpawnRequest, WorkerRequest
 
 _REPORT_BYTES = 4096
 _EXIT_SECONDS = 1.0
@@ -128,8 +128,8 @@ class ZygoteLauncher:
     def _read(self, report: int) -> None:
         launch = self._launches[report]
         data = os.read(report, _REPORT_BYTES)
-        if data:
-            launch.report.extend(data)
+        launch.report.extend(data)
+        if data and not launch.report.endswith(RUNNING):
             return
         self._loop.unwatch(report)
         try:
@@ -143,7 +143,7 @@ class ZygoteLauncher:
         pid, _, reason = launch.report.decode("utf-8", "replace").partition("\n")
         if not pid:
             launch.on_failed("the zygote died")
-        elif reason:
+        elif reason.strip():
             with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored
                 os.waitid(os.P_PID, int(pid), os.WEXITED)  # the report ended because it exited
             launch.on_failed(reason)

@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 _AFTER_FAILURE = 0.1  # seconds
 _OOM_SCORE = b"500"  # of 1,000: when memory is short, the kernel kills plugins and workers before the core
-_HEAD_START = 0.01  # for a plugin before the next spare is made, unless another request arrives
+_HEAD_START = 0.03  # for a plugin before the next spare is made, unless another request arrives
 
 
 def main() -> None:

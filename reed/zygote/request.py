@@ -13,6 +13,7 @@ from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes
 DIE_WITH_CORE = "--die-with-core"  # an argument of the zygote
+RUNNING = b"\n\n"  # ends the report of a process that executes no program
 RUN_IN_FORK, EXECUTE, WORK = b"F", b"N", b"W"  # its first byte
 
 

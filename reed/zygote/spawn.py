@@ -22,7 +22,7 @@ from reed.sandbox.confine import Confinement, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import AddressSpaceHolder
-from reed.zygote.request import EXECUTE, MAX_REQUEST, WORK, Program, RuleFlags, WorkerRequest
+from reed.zygote.request import EXECUTE, MAX_REQUEST, RUNNING, WORK, Program, RuleFlags, WorkerRequest
 
 _ROOM = 64 * 1024 * 1024  # for Python's side: a payload of 16 MiB, its copies and an answer
 _HOLD_SECONDS = 0.03  # by then the exec is done
@@ -111,7 +111,7 @@ class Spawn:
         except OSError as error:
             program = task.argv[0] if isinstance(task, Program) else task.entry
             self._fail(f"{program} cannot be run: {error.strerror}")
-        self._report_pid()
+        self._report_pid(RUNNING)
         os.close(self._report)
         assert confinement.own_socket is not None
         host.run(task, confinement.own_socket.connect)
@@ -151,14 +151,14 @@ class Spawn:
         nowhere = os.open(os.devnull, os.O_WRONLY)  # a native library aborts with a backtrace at the memory limit
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        self._report_pid()
+        self._report_pid(RUNNING)
         sock = socket.socket(fileno=os.dup2(self._output, _WORKER_SOCKET))
         os.closerange(_WORKER_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
         run(sock, request.memory, request.handlers)
 
-    def _report_pid(self) -> None:
+    def _report_pid(self, end: bytes = b"\n") -> None:
         try:
-            os.write(self._report, b"%d\n" % os.getpid())
+            os.write(self._report, b"%d%b" % (os.getpid(), end))
         except BrokenPipeError:
             os._exit(0)  # the core is dead
         self._pid_reported = True

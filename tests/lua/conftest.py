@@ -76,6 +76,10 @@ class FakeCore:
     def send(self, command: int, payload: bytes = b"", flags: int = 0) -> None:
         self._connection.sendall(frames.encode(command, payload, flags))
 
+    def send_at_once(self, *messages: tuple[int, bytes, int]) -> None:
+        """Commands, payloads and flags, in one write."""
+        self._connection.sendall(b"".join(frames.encode(*message) for message in messages))
+
     def send_signal(self, kind: Signal, data: bytes = b"") -> None:
         self.send(Command.PLUGIN_SIGNAL, SignalMessage(kind, 1, "demo", data).pack(), Flag.SIGNAL)
 
@@ -172,7 +176,7 @@ def born(report: int) -> tuple[int, str]:
         if not data:
             os.close(report)
             pid, _, reason = said.decode().partition("\n")
-            return int(pid or 0), reason
+            return int(pid or 0), reason.strip()
         said += data
     raise AssertionError("no report from the zygote")
 
@@ -271,10 +275,15 @@ class Workshop:
 
     def next_core(self, **said: Any) -> FakeCore:
         """A new core, with which the running plugin has registered and is READY."""
+        core = self.next_connection()
+        core.register(**said)
+        return core
+
+    def next_connection(self) -> FakeCore:
+        """A new core, which has read nothing of the running plugin yet."""
         with self.listening() as listener:
             core = FakeCore(listener.accept()[0])
         self._closing.callback(core.close)
-        core.register(**said)
         return core
 
     def close(self) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reed.errors import Conflict
 from reed.plugin_host.core_connection import CoreGone
 from reed.plugin_host.core_session import RECONNECT_TIMEOUT, CoreSession
-from reed.wire.codes import Command, MessageType, Signal
+from reed.wire.codes import Command, Flag, MessageType, Signal
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.plugins import PluginMessage
 
 if TYPE_CHECKING:
@@ -81,6 +83,31 @@ def test_a_core_that_closes_the_connection_is_tried_again(workshop: Workshop) ->
     with workshop.listening() as listener:
         listener.accept()[0].close()
     assert workshop.next_core().call(1) == (200, b"1")
+
+
+def test_a_call_that_comes_with_the_answer_to_the_registration(workshop: Workshop) -> None:
+    """READY was sent with the registration, so the core may call before the plugin has read the answer to it."""
+    plugin = workshop.launch(COUNTER, actions=ACTIONS)
+    plugin.core.close()
+    core = workshop.next_connection()
+    assert core.frame()[0] == Command.PLUGIN_REGISTER
+    assert core.signal()[0] == Signal.PLUGIN_READY
+    core.send_at_once((Command.PLUGIN_REGISTER, JsonResponse(200, b"{}").pack(), Flag.RESPONSE), (1, b"null", 0))
+    assert core.response() == (200, b"1")
+
+
+def test_a_plugin_whose_registration_is_rejected_exits(workshop: Workshop) -> None:
+    plugin = workshop.launch(COUNTER, actions=ACTIONS)
+    plugin.core.close()
+    core = workshop.next_connection()
+    assert core.frame()[0] == Command.PLUGIN_REGISTER
+    core.send(
+        Command.PLUGIN_REGISTER,
+        ErrorResponse.of(Conflict("its row says 2.0.0")).pack(),
+        Flag.RESPONSE | Flag.ERROR,
+    )
+    assert plugin.exit_status() == 1
+    assert "the core rejected the registration: " in plugin.output()
 
 
 def test_the_next_core_sends_new_settings(workshop: Workshop) -> None:

@@ -75,7 +75,7 @@ def test_a_stopped_backend_answers_when_it_goes_on(server: Cluster, table: psyco
     server.sigstop(pid)
     thread = threading.Thread(target=insert, args=(table,))
     thread.start()
-    assert "\nState:\tT" in Path(f"/proc/{pid}/status").read_text()
+    wait_until(lambda: "\nState:\tT" in Path(f"/proc/{pid}/status").read_text(), "the backend is stopped")
     thread.join(0.2)
     assert thread.is_alive()
     server.sigcont(pid)

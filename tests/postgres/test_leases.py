@@ -87,14 +87,21 @@ class Core:
     def next(self) -> None:
         self.outbox.next(NAME, self.given.append, pytest.fail)
 
-    def lead(self, generation: int = 1, seq: int = 0) -> None:
-        self.asked.answer("lead", (generation, seq, 0, 0, "{snippet.created}"))
+    def lead(self, generation: int = 1, seq: int = 0, lost: int = 0) -> None:
+        self.asked.answer("lead", (generation, seq, 0, lost, "{snippet.created}"))
 
     def read(self, seq: int) -> None:
         self.asked.answer("next_event", (seq, 0, CREATED, "id", "page", "", 1, 1, None, None, None))
 
+    def count(self, cursor: int, head: int, lines: int) -> None:
+        """The database's cursor is at the batch `cursor`; so many lines are in the range that was asked for."""
+        self.asked.answer("waiting", (NAME, cursor, 0, head, lines, None))
+
     def ack(self) -> None:
         self.outbox.ack(NAME, self.given[-1].id)
+
+    def write_cursor(self) -> None:
+        self.writer.out.pop().done(Line(1, 0))
 
     def pass_time(self, seconds: float) -> None:
         self.time.at += seconds
@@ -222,3 +229,72 @@ def test_the_log_is_read_page_by_page(core: Core) -> None:
         assert core.given == []
     core.read(1200)
     assert core.given[-1].id == 1_200_000
+
+
+@pytest.mark.parametrize("is_writing", [False, True])
+@pytest.mark.parametrize("deleted", [0, 3])
+def test_lines_that_were_trimmed_while_an_event_was_out_are_neither_delivered_nor_counted_twice(
+    core: Core, is_writing: bool, deleted: int
+) -> None:
+    """The next event is asked for before or after the database has the cursor of the event that was out. Some lines
+    are deleted before they are counted."""
+    core.count(cursor=0, head=2, lines=1)
+    deliver(core, 2)
+    core.pass_time(2.1)
+    core.count(cursor=0, head=2, lines=1)
+    for seq in range(3, 33):
+        core.change(seq)
+    core.pass_time(2.1)
+    core.count(cursor=22, head=32, lines=21 - deleted)  # those of 2 to 22 count as lost
+    core.ack()
+    assert core.outbox.counts == {NAME: 10}, "the acknowledged one did not wait any more"
+    if is_writing:
+        core.next()
+        assert core.asked.names == []
+        core.write_cursor()
+    else:
+        core.write_cursor()
+        core.next()
+    core.lead(seq=22, lost=20)
+    if deleted:
+        assert core.asked.names == [], "it is not clear whether too many wait"
+        core.count(cursor=22, head=32, lines=10)
+    for seq in range(23, 33):
+        core.read(seq)
+        assert (core.given[-1].id, core.given[-1].lost) == (seq * 1000, 20 if seq == 23 else 0)
+        core.ack()
+        core.next()
+    if not deleted:
+        core.asked.answer("next_event", (None,) * 11)
+    assert core.given[-1] is None, "all were delivered"
+
+
+def test_what_was_lost_before_an_event_that_is_out_is_told_with_the_next(core: Core) -> None:
+    """The cursor was moved, but not beyond that event, by another core that trims the log."""
+    deliver(core, 2)
+    core.ack()
+    core.write_cursor()
+    core.pass_time(6)
+    core.lead(seq=2, lost=3)
+    core.change(3)
+    core.next()
+    core.read(3)
+    assert core.given[-1].lost == 3
+
+
+def test_the_answer_to_a_renewal_is_not_taken_for_the_one_that_begins_again(core: Core) -> None:
+    core.count(cursor=0, head=2, lines=1)
+    deliver(core, 2)
+    core.change(3)
+    core.change(4)
+    core.pass_time(6)
+    assert core.asked.names == ["lead"]
+    core.count(cursor=3, head=4, lines=2)
+    core.ack()
+    core.write_cursor()
+    core.next()
+    core.lead(seq=3, lost=2)  # asked before the cursor was written
+    assert core.asked.names == ["lead"]
+    core.lead(seq=3, lost=1)
+    core.read(4)
+    assert (core.given[-1].id, core.given[-1].lost) == (4000, 1)

@@ -513,6 +513,7 @@ def test_a_few_dozen_plugins_run_at_once(world: World) -> None:
         world.says(name, READY)
     told = world.supervisor.describe()
     assert {entry["state"] for entry in told} == {"ready"}
+    world.pass_time(1.0)  # memory is measured a moment after READY
     world.until(lambda: all(entry["memory_bytes"] for entry in world.supervisor.describe()))
 
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reed.errors import Malformed
@@ -110,6 +110,30 @@ def test_nesting_deeper_than_64_levels_is_malformed(opening: str, closing: str) 
             strict_json.loads(nested(depth))
     with pytest.raises(Malformed):
         strict_json.loads(opening.encode() * 100_000)
+
+
+NESTED = st.recursive(
+    st.text(st.sampled_from('"\\[{'), max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.sampled_from('"\\[{')), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@example(["\\", [[["x"]]]], 3)
+@example(['"', [[["x"]]]], 3)
+@example(["[[[[", ['"[[[[']], 2)
+@given(NESTED, st.integers(0, 4))
+def test_quotes_and_brackets_in_strings_do_not_change_the_depth(value: Any, limit: int) -> None:
+    def depth(value: Any) -> int:
+        if isinstance(value, str):
+            return 0
+        return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
+
+    try:
+        accepted = strict_json.loads(json.dumps(value).encode(), limit) == value
+    except Malformed:
+        accepted = False
+    assert accepted == (depth(value) <= limit)
 
 
 @pytest.mark.parametrize(

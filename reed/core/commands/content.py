@@ -6,6 +6,7 @@ A restore is not filtered, but keeps its place in the queue of filters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from reed.core.calls import Call, Handler
@@ -58,8 +59,12 @@ def handlers(store: Store, filters: Filters, cache: ResponseCache, watchers: Wat
 
 def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
     def create(call: Call, payload: memoryview) -> None:
-        kind, name, content = SnippetCreate.unpack(payload)
-        _write(call, _written(call, 201), _writer(store, filters, call).create, kind, name, bytes(content))
+        kind, name, content = SnippetCreate.fields(payload)
+        writer, failed = store if filters.idle else filters.queue_for(call), partial(_refuse, call)
+        try:
+            writer.create(kind, name, bytes(content), _written(call, 201), failed, call.connection.origin)
+        except CallError as error:
+            failed(error)
 
     def update(call: Call, payload: memoryview) -> None:
         ref, if_version, patch = SnippetUpdate.unpack(payload)
@@ -130,20 +135,22 @@ def _page(call: Call) -> base.Done[RecordPage]:
 
 
 def _written(call: Call, status: int) -> base.Done[str]:
-    return lambda snippet_id: call.reply(SnippetWritten(status, snippet_id).pack())
+    return lambda snippet_id: call.reply_with(SnippetWritten.frame(call.command_id, status, snippet_id))
 
 
 def _write(call: Call, done: base.Done[Any], write: Callable[..., None], *arguments: object, **options: object) -> None:
-    def failed(error: CallError) -> None:
-        if error.status in WRITE_ERRORS and call.expects_reply:
-            call.reply(SnippetWritten(error.status, "", str(error)).pack())
-        else:
-            call.fail(error)
-
+    failed = partial(_refuse, call)
     try:
         write(*arguments, done, failed, origin=call.origin, **options)
     except CallError as error:
         failed(error)
+
+
+def _refuse(call: Call, error: CallError) -> None:
+    if error.status in WRITE_ERRORS and call.expects_reply:
+        call.reply(SnippetWritten(error.status, "", str(error)).pack())
+    else:
+        call.fail(error)
 
 
 def _bond_handlers(store: Store, filters: Filters) -> dict[Command, Handler]:

@@ -7,7 +7,8 @@
     COUNTED    `read_to` is the goal             + each line heard of behind the goal
                                                  - each acknowledged one
                                                  - those that the cursor has passed otherwise: another core has
-                                                   delivered them, or they count as lost
+                                                   delivered them, or they count as lost (too few if some of them
+                                                   are deleted: a core that begins to deliver counts again)
 
 A question (`log_statements`: "waiting") gives the lines of a page: up to the goal; later up to the cursor that the
 database has. A line may be acknowledged before it is heard of, so `waiting` may be too high until the log has no line
@@ -87,7 +88,9 @@ class Backlog:
             self._guessed += 1
 
     def acknowledged(self, place: Place) -> None:
-        """The cursor has passed one waiting line."""
+        """A line was delivered. It no longer waits, or did not any more: the cursor is beyond it."""
+        if place <= self._cursor:
+            return
         if self._question is not None:
             self._acknowledged.append(place)
         if self.state is State.COUNTED or place <= self._read_to:
@@ -96,7 +99,7 @@ class Backlog:
             self._guessed = max(self._guessed - 1, 0)
         elif place[0] > self._goal:
             del self._heard[:1]
-        self._cursor, self._read_to = max(self._cursor, place), max(self._read_to, place)
+        self._cursor, self._read_to = place, max(self._read_to, place)
 
     def lost(self, place: Place, lines: int) -> None:
         """The cursor has passed so many, which count as lost."""
@@ -104,11 +107,6 @@ class Backlog:
             self._counted = max(self._counted - lines, 0)
             self._cursor = place
         else:
-            self.forget(place)
-
-    def moved_to(self, place: Place) -> None:
-        """The cursor is there."""
-        if place != self._cursor:
             self.forget(place)
 
     def read_none(self, waiting: int) -> bool:
@@ -145,7 +143,7 @@ class Backlog:
             return self._count(question, answer)
         if question.behind == self._cursor < answer.cursor:
             self._counted = max(self._counted - answer.lines, 0)
-            self._cursor = (answer.read_to, ALL_LINES) if answer.read_to else answer.cursor
+            self._cursor = min((answer.read_to, ALL_LINES), answer.cursor) if answer.read_to else answer.cursor
         return self._cursor < answer.cursor
 
     def _count(self, question: Question, answer: Answer) -> bool:
@@ -153,6 +151,9 @@ class Backlog:
             self.state, self._goal, self._guessed = State.COUNTING, answer.head, 0
             behind_goal = [seq for seq in self._heard if seq > answer.head]
             self._heard = behind_goal[sum(seq > answer.head for seq, _ in self._acknowledged) :]
+        if answer.cursor > self._cursor and answer.cursor[0] > self._goal:
+            self.forget(answer.cursor)
+            return True
         if answer.cursor >= max(question.behind, self._cursor):
             self._counted, self._cursor = 0, answer.cursor  # beyond all that was counted
         end = (answer.read_to or self._goal, ALL_LINES)

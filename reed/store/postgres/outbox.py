@@ -16,6 +16,7 @@ from reed.store.context import StoreLoop
 from reed.store.deleted import Deleted
 from reed.store.postgres.backlog import Answer, Place, State
 from reed.store.postgres.follower import LogLine
+from reed.store.postgres.leases import LEASE_SECONDS, Leases
 from reed.store.postgres.log_statements import ALL_LINES
 from reed.store.postgres.operation import ALL, Pending
 from reed.store.postgres.reader import Reader
@@ -23,12 +24,10 @@ from reed.store.postgres.subscriber import Lease, Subscriber
 from reed.store.postgres.values import Rows, array_of, ignore, number, params, text
 from reed.store.postgres.writer import MAX_LINES, Step, Write, Writer
 
-LEASE_SECONDS = 15.0
 _RENEW_SECONDS = LEASE_SECONDS / 3
 _MARGIN_SECONDS = LEASE_SECONDS / 2  # a delivery begins only if the lease lasts longer than this
 _MAX_DELIVERY = 600.0  # seconds; then another core may try: this one's plugin is stopped, or always fails
 _GIVEN_UP_SECONDS = 6.0  # that the others have to take the lease
-_ASK_SECONDS = 2.0  # between two attempts to lead
 _COUNT_SECONDS = 2.0  # between two questions how many wait
 _SLACK = 0.01  # of those that may wait; so many more may, since skipping takes a statement
 _LOG_SECONDS = 60.0  # between two lines about lost events
@@ -49,6 +48,7 @@ class Outbox:
     ) -> None:
         self._loop = loop
         self._core = core.encode()
+        self._leases = Leases(loop, self._core, asker)
         self._asker = asker
         self._reader = reader
         self._writer = writer
@@ -82,7 +82,7 @@ class Outbox:
         for name, found in self._subscribers.items():
             if name not in kinds and found.lease is not Lease.NOT_HERE:
                 found.kinds = frozenset()
-                self._yield(found, Lease.NOT_HERE)
+                self._leases.give_up(found, Lease.NOT_HERE)
         self._by_kind = {
             kind: [found for found in self._subscribers.values() if kind in found.kinds] for kind in subscribers
         }
@@ -114,15 +114,10 @@ class Outbox:
         for statement in ("forget", "yield"):
             self._asker.ask(statement, params(name, self._core), ignore, ignore)
 
-    def _yield(self, subscriber: Subscriber, state: Lease, until: float = 0.0) -> None:
-        if subscriber.lease is Lease.OURS or subscriber.is_renewing:
-            self._asker.ask("yield", params(subscriber.name, self._core), ignore, ignore)
-        subscriber.give_up(state, until)
-
     def yield_all(self) -> None:
         """Let other cores deliver at once."""
         for subscriber in self._subscribers.values():
-            self._yield(subscriber, Lease.ELSEWHERE)
+            self._leases.give_up(subscriber, Lease.ELSEWHERE)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -180,9 +175,9 @@ class Outbox:
                 self._warn(
                     f"{subscriber.name}: no event was acknowledged for {_MAX_DELIVERY:g} s; another core may try"
                 )
-                self._yield(subscriber, Lease.ELSEWHERE, now + _GIVEN_UP_SECONDS)
+                self._leases.give_up(subscriber, Lease.ELSEWHERE, now + _GIVEN_UP_SECONDS)
             elif subscriber.until - now < LEASE_SECONDS - _RENEW_SECONDS and not subscriber.is_renewing:
-                self._renew(subscriber)
+                self._leases.renew(subscriber)
         elif subscriber.lease is Lease.ELSEWHERE and subscriber.backlog.waiting and subscriber.until <= now:
             self._ready.add(subscriber.name)
         if subscriber.acked and not subscriber.is_writing:
@@ -205,8 +200,7 @@ class Outbox:
                     subscriber.run_when_counted()
                 if not waited and subscriber.backlog.waiting:
                     self._ready.add(subscriber.name)
-                if subscriber.lease is Lease.OURS and subscriber.is_at_rest and (told, k) > subscriber.told:
-                    subscriber.lease = Lease.UNKNOWN  # other cores have counted events as lost
+                subscriber.seen = max(subscriber.seen, (told, k))
             failed()  # those that the database does not know
             if more:
                 self._count(more)
@@ -233,42 +227,29 @@ class Outbox:
         is_elsewhere = subscriber.lease is Lease.ELSEWHERE and subscriber.until > now
         if is_elsewhere or subscriber.lease is Lease.NOT_HERE or subscriber.backlog.is_empty:
             done(None)
+        elif subscriber.lease is Lease.OURS and subscriber.told < subscriber.seen:
+            self._lead_again(subscriber, done, failed)
         elif subscriber.lease is Lease.OURS and subscriber.until - now > _MARGIN_SECONDS:
             self._next(subscriber, done, failed)
         else:
             self._lead_next(subscriber, done, failed)
 
     def _lead_next(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
-        self._lead(subscriber, lambda leads: self._next(subscriber, done, failed) if leads else done(None), failed)
+        def asked(leads: bool) -> None:
+            if leads:
+                self._next(subscriber, done, failed)
+            else:
+                done(None)
 
-    def _renew(self, subscriber: Subscriber) -> None:
-        def ended(_: object) -> None:
-            subscriber.is_renewing = False
+        self._leases.lead(subscriber, asked, failed)
 
-        subscriber.is_renewing = True
-        self._lead(subscriber, ended, ended)
-
-    def _lead(self, subscriber: Subscriber, then: Callable[[bool], None], failed: Failed) -> None:
-        asked_at, given_up = self._loop.now(), subscriber.leases_given_up
-
-        def leading(rows: Rows) -> None:
-            if given_up != subscriber.leases_given_up:
-                then(False)
-                return
-            if not rows.ntuples:
-                subscriber.lease, subscriber.until = Lease.ELSEWHERE, self._loop.now() + _ASK_SECONDS
-                then(False)
-                return
-            generation, seq, k, lost = (number(rows, 0, at) for at in range(4))
-            if generation != subscriber.generation or subscriber.lease is not Lease.OURS:
-                subscriber.generation = generation
-                subscriber.begin_at((seq, k), lost, self._loop.now())
-            if not subscriber.kinds:  # not yet subscribed in this process
-                subscriber.kinds = frozenset(text(rows, 0, 4).strip("{}").split(","))
-            subscriber.lease, subscriber.until = Lease.OURS, asked_at + LEASE_SECONDS
-            then(True)
-
-        self._asker.ask("lead", params(subscriber.name, self._core, str(LEASE_SECONDS)), leading, failed)
+    def _lead_again(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
+        """From the database's cursor, which has to know first what was acknowledged."""
+        if subscriber.acked or subscriber.is_writing:
+            subscriber.when_written = lambda: self.next(subscriber.name, done, failed)
+        else:
+            subscriber.give_up(Lease.UNKNOWN)
+            self._lead_next(subscriber, done, failed)
 
     def _next(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
         if subscriber.backlog.waiting > self._max_events and subscriber.backlog.state is not State.COUNTED:
@@ -294,8 +275,8 @@ class Outbox:
             lines, seq, k, lost = (number(rows, 0, at) if rows.ntuples else 0 for at in range(4))
             if (seq, k) <= subscriber.told:  # the lease is over, the cursor was moved, or fewer wait
                 subscriber.backlog.forget(subscriber.told)
-                subscriber.lease = Lease.UNKNOWN
-                self._lead(subscriber, begin, failed)
+                subscriber.give_up(Lease.UNKNOWN)
+                self._leases.lead(subscriber, begin, failed)
                 return
             subscriber.told, subscriber.lost, subscriber.out = (seq, k), lost, None
             subscriber.backlog.lost(subscriber.told, lines)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reed.errors import CallError
 from reed.store.base import Done, Failed, Preview
-from reed.store.contents import Content, check_in_loop
+from reed.store.contents import Content, is_checked_in_loop
 from reed.store.postgres.checks import Checks, Values, arrays_of, put_fields, unique_of
 from reed.store.postgres.operation import ALL, Operation
 from reed.store.postgres.values import Params, params
@@ -72,12 +72,12 @@ class SnippetWrites(Checks):
         """Most creates: a short content, right by the type in memory. False: it needs an operation."""
         try:
             type_ = self._types.catalog.require(type_name)
-            checked = check_in_loop(type_, content)
+            is_checked = is_checked_in_loop(type_, content)
         except CallError:
             return False
-        if checked is None:
+        if not is_checked:
             return False
-        record = self._new_record(type_name, name, checked.text)
+        record = self._new_record(type_name, name, content)
 
         def written(line: Line) -> None:
             self._created(line, record, origin)
@@ -97,7 +97,7 @@ class SnippetWrites(Checks):
 
         revision = self._types.revision(type_name)
         of_all, number = self._pending.begin(ALL), self._pending.begin(origin)
-        steps = self._insert(type_, record, self._values(type_, checked), origin)
+        steps = self._insert(type_, record, self._values(type_, Content(content, type_)), origin)
         self._writer.put(Write(steps, written, refused, fail))
         return True
 

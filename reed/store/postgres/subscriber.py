@@ -1,8 +1,8 @@
 """A plugin that events are delivered to: what this core knows of its lease, its cursor, and the event that is out.
 
     state      entered                                  the next event
-    UNKNOWN    at the start; the cursor was moved by    asks for the lease, whose answer is the cursor
-               another core
+    UNKNOWN    at the start; the database's cursor is   asks for the lease, whose answer is the cursor
+               not where this core has moved it
     OURS       the lease was granted                    is read from the log, unless the lease ends soon; then it is
                                                         asked for again, as it is every five seconds without events
     ELSEWHERE  it was refused, since another core has   none, until `until`; then, if events wait, it is asked for
@@ -48,6 +48,7 @@ class Subscriber:
     owes_since: float = 0.0  # the event that is next; now if none waits
     out: Place | None = None  # the event that was given out, and is not acknowledged
     told: Place = START  # the last event that was acknowledged
+    seen: Place = START  # the database's cursor; beyond `told`: what is before it counts as lost, for any core
     lost: int = 0  # skipped, and the plugin does not know
     acked: int = 0  # events since the cursor was written
     acked_lost: int = 0  # that these have reported
@@ -64,11 +65,17 @@ class Subscriber:
 
     def begin_at(self, cursor: Place, lost: int, now: float) -> None:
         """The lease was granted: with the database's cursor."""
-        self.told, self.lost, self.out = cursor, lost, None
+        self.told, self.seen, self.lost, self.out = cursor, cursor, lost, None
         self.acked = self.acked_lost = 0
         self.causes = {at: cause for at, cause in self.causes.items() if at > cursor}
         self.owes_since = now
-        self.backlog.moved_to(cursor)
+        self.backlog.forget(cursor)  # lines that the cursor passed may have been deleted before they were counted
+
+    def renewed(self, cursor: Place, lost: int) -> None:
+        """The lease goes on."""
+        self.seen = max(self.seen, cursor)
+        if self.is_at_rest and self.told == cursor:
+            self.lost = lost
 
     def run_when_counted(self) -> None:
         then, self.when_counted = self.when_counted, None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from reed.store.changes import PAGE_CHANGES, ChangePage, check_kept, cursor_of, position_of
 from reed.store.sqlite.transaction import Transaction
 from reed.wire.snippets import Record
-from reed.wire.watch import Change
+from reed.wire.watch import CREATED, Change
 
 TRIM_ROWS = 500  # in one transaction
 TRIM_EVERY = 256  # changes
@@ -76,6 +76,9 @@ class ChangeLog:
         self._added.append(
             f"{kind}\t{record.id}\t{record.snippet_type}\t{record.semantic_name}\t{record.version}\t{at}\t{made_by}\t"
         )
+
+    def add_created(self, snippet_id: str, type_name: str, name: str, at: int, made_by: str) -> None:
+        self._added.append(f"{CREATED}\t{snippet_id}\t{type_name}\t{name}\t1\t{at}\t{made_by}\t")
 
     def add_bond(self, kind: str, parent: Record, child: Record, at: int, made_by: str) -> None:
         name = parent.semantic_name

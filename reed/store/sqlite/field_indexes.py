@@ -88,7 +88,7 @@ class FieldIndexes:
         self._deadline = deadline
         self._jobs = 0
         self._writer = transaction.writer
-        self._live: dict[str, list[FieldIndex]] = {}  # by type: ready, or being built
+        self.live: dict[str, list[FieldIndex]] = {}  # by type, of those with any: ready, or being built
         self._dropped: list[int] = []
         self._builds: deque[_Build] = deque()
         self._failed_builds: list[_Build] = []  # by the ROLLBACK of this transaction
@@ -101,11 +101,11 @@ class FieldIndexes:
     def _load(self) -> None:
         rows = self._writer.execute("SELECT id, type, field, is_unique, is_ready FROM field_indexes ORDER BY id")
         building = {index.id for build in self._builds for index in build.indexes}
-        self._live, self._dropped = {}, []
+        self.live, self._dropped = {}, []
         for number, type_name, field, is_unique, is_ready in rows.fetchall():
             if is_ready or number in building:
                 index = FieldIndex(number, type_name, field, bool(is_unique), bool(is_ready))
-                self._live.setdefault(type_name, []).append(index)
+                self.live.setdefault(type_name, []).append(index)
             else:
                 self._dropped.append(number)
 
@@ -113,7 +113,7 @@ class FieldIndexes:
 
     def check(self, type_name: str, sequence: int, content: Content) -> list[Entry]:
         """The entries of a snippet; Conflict when it repeats a unique value."""
-        indexes = self._live.get(type_name)
+        indexes = self.live.get(type_name)
         if not indexes:
             return []
         entries = _entries(indexes, content.values_of({index.field for index in indexes}))
@@ -126,7 +126,7 @@ class FieldIndexes:
 
     def put(self, type_name: str, sequence: int, entries: list[Entry], *, is_new: bool = False) -> None:
         """Write the entries from `check`."""
-        if type_name not in self._live:
+        if type_name not in self.live:
             return
         self._note_written(type_name, sequence)
         stored = {} if is_new else dict(self._writer.execute(_ENTRIES, (sequence,)).fetchall())
@@ -150,7 +150,7 @@ class FieldIndexes:
         return cannot_be_unique(entry.field_index.field, entry.shown, first, second)
 
     def delete(self, type_name: str, sequence: int) -> None:
-        if type_name in self._live:
+        if type_name in self.live:
             self._note_written(type_name, sequence)
             self._writer.execute("DELETE FROM field_entries WHERE sequence = ?", (sequence,))
 
@@ -188,7 +188,7 @@ class FieldIndexes:
         else:
             self._insert(type_, is_ready=True)
         wanted = type_.fields
-        for index in self._live.get(type_.name, ()):
+        for index in self.live.get(type_.name, ()):
             if index.is_ready and self._is_kept(index, wanted):
                 self._writer.execute(
                     "UPDATE field_indexes SET is_unique = ? WHERE id = ?", (wanted[index.field], index.id)
@@ -204,7 +204,7 @@ class FieldIndexes:
 
     def _missing(self, type_: Type) -> dict[str, bool]:
         wanted = type_.fields
-        ready = {index.field for index in self._live.get(type_.name, ()) if self._is_kept(index, wanted)}
+        ready = {index.field for index in self.live.get(type_.name, ()) if self._is_kept(index, wanted)}
         return {field: is_unique for field, is_unique in wanted.items() if field not in ready}
 
     @staticmethod

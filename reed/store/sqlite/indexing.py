@@ -81,12 +81,13 @@ class _Indexing:
                 return progress, True
             self._put(sequence, type_name, text)
             progress = progress._replace(mark=mark)
-        for sequence, type_name, text in content.execute(_NEW, (progress.indexed_to,)):
+        indexed_to = progress.indexed_to
+        for sequence, type_name, text in content.execute(_NEW, (indexed_to,)):
             if self._is_over():
-                return progress, True
+                return progress._replace(indexed_to=indexed_to), True
             self._put(sequence, type_name, text)
-            progress = progress._replace(indexed_to=sequence)
-        return progress._replace(indexed_to=max(progress.indexed_to, self._last)), False
+            indexed_to = sequence
+        return progress._replace(indexed_to=max(indexed_to, self._last)), False
 
     def _is_over(self) -> bool:
         return self._count > 0 and time.monotonic() >= self._until

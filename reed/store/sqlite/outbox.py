@@ -37,7 +37,7 @@ class Outbox:
         self._max_events = max_events
         self._cause_of: CauseOf = no_cause
         self._causes: dict[int, Cause] = {}  # by event id
-        self._subscribers: dict[str, tuple[str, ...]] = {}  # by kind of event
+        self.subscribers: dict[str, tuple[str, ...]] = {}  # by kind of event, of those with any
         self._acked: dict[str, int] = {}  # last acknowledged id, by subscriber
         self._to_trim: set[str] = set()  # subscribers with acknowledged rows
         self._dropped: set[str] = set()  # subscribers, whose rows are deleted in slices
@@ -58,17 +58,17 @@ class Outbox:
 
     def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf) -> None:
         self._cause_of = cause_of
-        self._subscribers = {kind: tuple(names) for kind, names in subscribers.items() if names}
-        for names in self._subscribers.values():
+        self.subscribers = {kind: tuple(names) for kind, names in subscribers.items() if names}
+        for names in self.subscribers.values():
             self._dropped.difference_update(names)
 
     def is_wanted(self, kind: str, by: str) -> bool:
         """Whether `add` would write an event."""
-        return any(name != by for name in self._subscribers.get(kind, ()))
+        return any(name != by for name in self.subscribers.get(kind, ()))
 
     def add(self, kind: str, record: Record, at: int, by: str, deleted: Deleted = NOT_DELETED) -> None:
         """Write an event for each subscriber but `by`; `at` in Unix microseconds."""
-        names = [name for name in self._subscribers.get(kind, ()) if name != by]
+        names = [name for name in self.subscribers.get(kind, ()) if name != by]
         cause = self._cause_of(by, record.id) if by and names else NO_CAUSE
         for name in names:
             self._add(name, kind, record, at)
@@ -95,6 +95,8 @@ class Outbox:
         self._causes.pop(oldest, None)
 
     def next(self, name: str) -> Event | None:
+        if name not in self.counts:
+            return None
         row = self._writer.execute(_NEXT, (name, self._acked.get(name, 0), self._last_committed_id)).fetchone()
         if row is None:
             return None

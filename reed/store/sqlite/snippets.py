@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 from reed.store import restoring
 from reed.store.contents import Content
+from reed.store.field_values import FieldValue
 from reed.store.ids import Ids, sequence_in
 from reed.store.record_cache import RecordCache
 from reed.store.snippets import name_in_use
-from reed.store.sqlite.field_indexes import FieldIndexes
+from reed.store.sqlite.field_indexes import Entry, FieldIndexes
 from reed.store.sqlite.lookup import COLUMNS, Lookup
 from reed.store.sqlite.transaction import RowCount, Transaction
+from reed.store.types import Type
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
@@ -44,29 +46,37 @@ class Snippets:
         self._fields = fields
         self._lookup = Lookup(transaction.writer)
         self._written: dict[str, Record | None] = {}  # in this transaction; None: deleted, or not to be cached
+        self._created: set[str] = set()  # in this transaction: not cached, most records of an import are not read soon
         self.count = RowCount(transaction, "snippets")
         transaction.join(self)
 
-    # Writes. Each gives the new record.
+    # Writes. Each gives the new record, but for `create`.
 
-    def create(self, name: str, content: Content) -> Record:
+    def create(
+        self, type_: Type, name: str, text: bytes, values: dict[str, FieldValue] | None = None
+    ) -> tuple[str, int]:
+        """Gives the id, and the time in Unix microseconds. `values`: of indexed fields, if a worker has read them.
+
+        Creates often come by the hundred, so it makes few objects and calls."""
         now = self._clock()
         sequence, snippet_id = self._ids.next(now)
         at = now // 1000
-        type_name, text = content.type_name, content.text
-        record = Record(snippet_id, type_name, name, 1, at, at, text)
-        entries = self._fields.check(type_name, sequence, content)
+        type_name = type_.name
+        entries: list[Entry] | None = None
+        if type_name in self._fields.live:
+            entries = self._fields.check(type_name, sequence, Content(text, type_, values))
         self._transaction.begin(len(text))
         try:
             # For bytes, sqlite3 looks up adapters first.
             stored = bytearray(text) if len(text) < _MIN_BLOB else text
-            self._insert(_INSERT, (sequence, *record[:-1], stored))
+            self._insert(_INSERT, (sequence, snippet_id, type_name, name, 1, at, at, stored))
         except sqlite3.IntegrityError:
             raise name_in_use(name, self._lookup.holder_of(name) or "") from None
-        self._fields.put(type_name, sequence, entries, is_new=True)
+        if entries is not None:
+            self._fields.put(type_name, sequence, entries, is_new=True)
         self.count.value += 1
-        self._written[snippet_id] = None
-        return record  # not cached: most records of an import are not read soon
+        self._created.add(snippet_id)
+        return snippet_id, at
 
     def replace(self, old: Record, content: Content, name: str | None = None) -> Record:
         if name is not None:
@@ -146,13 +156,13 @@ class Snippets:
         record = self._cache.get(ref)
         if record is None or record.id in self._written:
             record = self._lookup.find(ref)
-            if record.id not in self._written:
+            if not self.is_uncommitted(record.id):
                 self._cache.put(record)
         return record
 
     def is_uncommitted(self, snippet_id: str) -> bool:
         """Whether it was written in the open transaction."""
-        return snippet_id in self._written
+        return snippet_id in self._created or snippet_id in self._written
 
     def settle(self, committed: bool) -> None:
         if committed:
@@ -161,4 +171,5 @@ class Snippets:
             for record in self._written.values():
                 if record is not None:
                     self._cache.put(record)
+        self._created.clear()
         self._written.clear()
