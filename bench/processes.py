@@ -98,12 +98,17 @@ class Site(Core):
         raise RuntimeError("no Pss in smaps_rollup")
 
 
+def temporary_folder() -> str:
+    """A tmpfs, if there is one to write to."""
+    return TMPFS if os.access(TMPFS, os.W_OK) else tempfile.gettempdir()
+
+
 @contextmanager
 def site(*, in_memory: bool = False) -> Iterator[Site]:
     """A site's folders, its core not started. `in_memory`: the runtime folder on a tmpfs, as /run is, if it may be."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
-        if in_memory and os.access(TMPFS, os.W_OK):
+        if in_memory and temporary_folder() == TMPFS:
             runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-", dir=TMPFS))
             yield Site(folder, Path(runtime) / "run")
         else:
@@ -157,6 +162,19 @@ def _wait_for(process: subprocess.Popen[bytes], path: Path, command: list[str], 
                 said.seek(0)
                 raise RuntimeError(f"{command[:3]} did not start: {said.read().decode()[-500:]}") from None
             time.sleep(0.005)
+
+
+@contextmanager
+def database(conninfo: str) -> Iterator[str]:
+    """The conninfo of an empty database. `own`: of a server that runs until the end of the block and flushes what it
+    writes. Enter it before `pin`, so that the server may use every processor."""
+    if conninfo != "own":
+        yield conninfo
+        return
+    from tests.postgres.cluster import Cluster
+
+    with Cluster(fsync=True) as cluster:
+        yield cluster.conninfo(cluster.create_database())
 
 
 def connect(path: Path) -> socket.socket:

@@ -3,7 +3,8 @@
     python -m bench scale                       all: to 10,000 clients, 1,000,000 snippets, 200 plugins; some 15 minutes
     python -m bench scale clients payloads      these alone
     python -m bench scale --most 10000          no more than so many of anything
-    python -m bench scale --postgres CONNINFO   the snippets also on PostgreSQL, and 1 to 4 cores on it
+    python -m bench scale --postgres CONNINFO   up to 100,000 snippets also on PostgreSQL, and 1 to 4 cores on it
+    python -m bench scale --postgres own        the same on a server that the run starts
     python -m bench scale --record              writes record and plots to bench/results
 
 `power` is how cost grew over the last tenfold of the work: 0 not at all, 1 as the work did. Beyond what the work itself
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from bench import record
 from bench.plots import draw
-from bench.processes import pin
+from bench.processes import database, pin
 from bench.series import NAMES, Curve, Scale
 
 
@@ -30,27 +32,35 @@ def main(words: list[str]) -> int:
     parser.add_argument("series", nargs="*", metavar="SERIES", help=f"of {', '.join(NAMES)}; all of them by default")
     parser.add_argument("--most", type=int, default=1_000_000, help="of clients, snippets, kilobytes, plugins")
     parser.add_argument(
-        "--postgres", default="", metavar="CONNINFO", help="an empty database, for curves on PostgreSQL"
+        "--postgres",
+        default="",
+        metavar="CONNINFO",
+        help="an empty database, for curves on PostgreSQL; `own`: of a server that is started for it",
     )
     parser.add_argument("--record", action="store_true", help="write the figures and the plots to bench/results")
     options = parser.parse_args(words)
     unknown = set(options.series) - set(NAMES)
     if unknown:
         parser.error(f"no series {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    print(f"core and clients all on processor {pin()}, but for workers and cores", flush=True)
-    curves: list[Curve] = []
-    for name in NAMES:
-        if name in options.series or not options.series:
-            new = list(import_module(f"bench.series.{name}").curves(Scale(options.most, options.postgres)))
-            print(table(new), flush=True)
-            curves += new
-            if options.record:
-                record.write(f"scale-{name}", {"curves": [curve.as_json() for curve in new]})
-                draw(new, record.RESULTS)
+    with database(options.postgres) as conninfo:
+        print(f"core and clients all on processor {pin()}, but for workers, cores and PostgreSQL", flush=True)
+        curves = _measure(options.series or NAMES, Scale(options.most, conninfo), is_recorded=options.record)
     defects = [curve.name for curve in curves if curve.is_defect]
     if defects:
         print(f"grows faster than its work: {'; '.join(defects)}", file=sys.stderr)
     return 1 if defects else 0
+
+
+def _measure(names: Sequence[str], scale: Scale, *, is_recorded: bool) -> list[Curve]:
+    curves: list[Curve] = []
+    for name in (each for each in NAMES if each in names):
+        new = list(import_module(f"bench.series.{name}").curves(scale))
+        print(table(new), flush=True)
+        curves += new
+        if is_recorded:
+            record.write(f"scale-{name}", {"curves": [curve.as_json() for curve in new]})
+            draw(new, record.RESULTS)
+    return curves
 
 
 def table(curves: list[Curve]) -> str:

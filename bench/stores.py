@@ -14,7 +14,8 @@
     commits           CREATEs a second of one to four cores, 64 in flight each -
     change seen       from its acknowledgement until the other core gives it   p50 at most 5 ms, p99 at most 1 s
 
-Measures of a row take turns, round by round; figures are medians. The database must be empty: its content is made here.
+Measures of a row take turns, round by round; figures are medians. The database must be empty: its content is made
+here. `--postgres own` starts a server for the run.
 Times mean little on a busy machine, and the server of PostgreSQL shares its processors; ratios of one run are what
 counts.
 """
@@ -40,7 +41,7 @@ from typing import Any
 from bench.content import SMALL, SMALL_TYPE, pages_file
 from bench.lines import Line, table
 from bench.measure import Measure, interleaved, quantile
-from bench.processes import Site, running, settle, site
+from bench.processes import Site, database, running, settle, site
 from bench.rows.turns import measure_turns, quantile_of_tenths, written
 from bench.turn_shares import RESET
 from reed.client import Client
@@ -64,16 +65,17 @@ _OURS, _PEER = "PostgreSQL", "SQLite"
 def main(words: list[str]) -> int:
     """What the command line asks for; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench stores", description=__doc__.partition("\n")[0])
-    parser.add_argument("--postgres", required=True, metavar="CONNINFO", help="of an empty database")
+    parser.add_argument("--postgres", required=True, metavar="CONNINFO", help="of an empty database, or `own`")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(words)
     load = f"load of this machine before: {os.getloadavg()[0]:.1f}"
     print(f"{options.rounds} rounds in turn, medians; {os.cpu_count()} processors; {load}", flush=True)
-    store = f"postgres:{options.postgres}"
-    with ExitStack() as stack:
-        cores = [stack.enter_context(core_on(each)) for each in ("sqlite", store)]
-        lines = _beside_sqlite(dict(zip((_PEER, _OURS), cores, strict=True)), options.rounds)
-    lines += _turns(store) + _several_cores(store, options.rounds)
+    with database(options.postgres) as conninfo:
+        store = f"postgres:{conninfo}"
+        with ExitStack() as stack:
+            cores = [stack.enter_context(core_on(each)) for each in ("sqlite", store)]
+            lines = _beside_sqlite(dict(zip((_PEER, _OURS), cores, strict=True)), options.rounds)
+        lines += _turns(store) + _several_cores(store, options.rounds)
     print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
     print(table(lines).replace("reed", _OURS, 1))
     return 0

@@ -6,6 +6,7 @@ programs    C and Go, compiled here into a folder that goes away with the run
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.measure import timed
-from bench.processes import connect, server
+from bench.processes import connect, server, temporary_folder
 
 HERE = Path(__file__).parent
 T = TypeVar("T")
@@ -147,7 +148,7 @@ class Peers:
             )
             if built.returncode:
                 raise Missing(f"go build failed: {(built.stderr.splitlines() or ['no reason'])[-1][:60]}")
-        host = self.stack.enter_context(_host([str(program), transport, str(size)]))
+        host = self.stack.enter_context(_host([str(program), transport, str(size)], sockets=temporary_folder()))
 
         def ask(line: str) -> float:
             assert host.stdin is not None
@@ -160,8 +161,10 @@ class Peers:
 
 
 @contextmanager
-def _host(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as host:
+def _host(command: list[str], sockets: str) -> Iterator[subprocess.Popen[str]]:
+    """`sockets`: the folder of the sockets that it makes."""
+    environ = {**os.environ, "TMPDIR": sockets}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as host:
         yield host
         assert host.stdin is not None
         host.stdin.close()  # it ends, and its plugin with it

@@ -7,6 +7,7 @@ import json
 import random
 import statistics
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 from bench.content import pages
 from bench.measure import timed
@@ -18,51 +19,73 @@ from reed.wire.schema import SchemaBond
 from reed.wire.snippets import SnippetCreate, SnippetWritten
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
+POSTGRES_MOST = 100_000  # whose index takes ten times as long
 BRANCHES = 10  # of each parent in a tree of 1,000
 TREE = 1_000
 TYPE = {"schema": {"type": "object"}, "searchable": {"title": 3, "text": 1}, "composed_of": ["note"]}
 
 
 def curves(scale: Scale) -> Iterator[Curve]:
-    yield from _curves(scale.most, "sqlite", "")
-    if scale.postgres:
-        yield from _curves(scale.most, f"postgres:{scale.postgres}", ", PostgreSQL")
-
-
-def _curves(most: int, store: str, suffix: str) -> Iterator[Curve]:
-    def curve(plot: str, name: str, unit: str, may_grow: float) -> Curve:
-        return Curve(plot, f"{name}{suffix}", "snippets", unit, may_grow)
-
-    rest = curve("memory of snippets", "memory of the core", "MB", 0.5)
-    reads = {
-        "GET": curve("snippets", "GET by id, any of them", "us", 0),
-        "LIST": curve("snippets", "LIST of 100, anywhere", "us", 0),
-        "TREE": curve("snippets", "TREE of 1,000", "us", 0),
-        "rare": curve("snippets", "SEARCH, a word of 20 of them", "us", 0),
-        "common": curve("search", "SEARCH, a word of 1 in 20", "ms", 1),
-    }
-    writes = curve("writes", "CREATE, 512 in flight", "us each", 0)
-    reindex = curve("writes", "reindex of everything", "us each", 0)
-    environ = {"REED_STORE": store, "REED_TIMING_SEARCH_TIMEOUT": "30"}
-    with core(environ=environ) as site, Client(site.socket, timeout=1200) as client:
-        client.registry_define("note", TYPE)
-        rest.add(1, site.memory() / 1e6)
-        ids: list[str] = []
-        source = _contents()
+    """SQLite and PostgreSQL are filled and read in turn, so that what else the machine does is seen on both."""
+    with ExitStack() as stack:
+        sides = [_Side("sqlite", "", COUNTS[-1], stack)]
+        if scale.postgres:
+            sides.append(_Side(f"postgres:{scale.postgres}", ", PostgreSQL", POSTGRES_MOST, stack))
         for count in COUNTS:
-            if count > most:
-                break
-            before = len(ids)
-            seconds = timed(lambda: ids.extend(_create(client, source, count - before)))  # noqa: B023
-            writes.add(count, seconds / (count - before) * 1e6)
-            if not before:
-                _bond(client, ids[:TREE])
-            settle(client)
-            _reads(client, ids, reads)
-            reindex.add(count, timed(client.search_index) / count * 1e6)
-            rest.add(count, site.memory() / 1e6)
-            print(f"  {count:,} snippets{suffix}: the core has {site.memory() / 1e6:.1f} MB", flush=True)
-    yield from (*reads.values(), writes, reindex, rest)
+            for side in sides:
+                if count <= min(scale.most, side.most):
+                    side.grow(count)
+                    side.read()
+    for side in sides:
+        yield from side.curves
+
+
+class _Side:
+    """A core on a store, and what it cost so far."""
+
+    def __init__(self, store: str, suffix: str, most: int, stack: ExitStack) -> None:
+        def curve(plot: str, name: str, unit: str, may_grow: float) -> Curve:
+            self.curves.append(Curve(plot, f"{name}{suffix}", "snippets", unit, may_grow))
+            return self.curves[-1]
+
+        self.curves: list[Curve] = []
+        self.most = most
+        self._suffix = suffix
+        self._reads = {
+            "GET": curve("snippets", "GET by id, any of them", "us", 0),
+            "LIST": curve("snippets", "LIST of 100, anywhere", "us", 0),
+            "TREE": curve("snippets", "TREE of 1,000", "us", 0),
+            "rare": curve("snippets", "SEARCH, a word of 20 of them", "us", 0),
+            "common": curve("search", "SEARCH, a word of 1 in 20", "ms", 1),
+        }
+        self._writes = curve("writes", "CREATE, 512 in flight", "us each", 0)
+        self._reindex = curve("writes", "reindex of everything", "us each", 0)
+        self._memory = curve("memory of snippets", "memory of the core", "MB", 0.5)
+        environ = {"REED_STORE": store, "REED_TIMING_SEARCH_TIMEOUT": "30"}
+        self._site = stack.enter_context(core(environ=environ))
+        self._client = stack.enter_context(Client(self._site.socket, timeout=1200))
+        self._client.registry_define("note", TYPE)
+        self._memory.add(1, self._site.memory() / 1e6)
+        self._ids: list[str] = []
+        self._source = _contents()
+
+    def grow(self, count: int) -> None:
+        """Until there are so many snippets, all of them indexed; then index them again."""
+        client, ids = self._client, self._ids
+        before = len(ids)
+        seconds = timed(lambda: ids.extend(_create(client, self._source, count - before)))
+        self._writes.add(count, seconds / (count - before) * 1e6)
+        if not before:
+            _bond(client, ids[:TREE])
+        settle(client)
+        self._reindex.add(count, timed(client.search_index) / count * 1e6)
+        settle(client)
+
+    def read(self) -> None:
+        _reads(self._client, self._ids, self._reads)
+        memory = self._site.memory() / 1e6
+        self._memory.add(len(self._ids), memory)
+        print(f"  {len(self._ids):,} snippets{self._suffix}: the core has {memory:.1f} MB", flush=True)
 
 
 def _contents() -> Iterator[bytes]:

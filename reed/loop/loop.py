@@ -6,6 +6,9 @@ A turn stops reading when its time budget is spent; the next turn begins with th
 callback has an equal share of the budget, so one that has much to read cannot make the others wait for several turns.
 While both reads and jobs are waiting, turns alternate between the two. Sockets are closed last, so that no descriptor
 number is reused within a turn.
+
+A turn without other work waits for descriptors and for the alarm of the timers, without a timeout; where there is no
+alarm, and in other turns, poll has the timeout.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from reed.counters import TurnTimes
-from reed.loop.timers import Callback, Timer, Timers
+from reed.loop.timers import Callback, Timer, Timers, make_alarm
 from reed.system_calls import needed
 
 # Seconds of a turn; commit and replies take about as long again.
@@ -75,6 +78,7 @@ class Loop:
         self._writers: dict[int, Callback] = {}
         self._masks: dict[int, int] = {}  # that epoll has
         self._timers = Timers()
+        self._alarm = make_alarm() if clock is time.monotonic else None
         self._rescheduled: deque[Callback] = deque()
         self._leftover: Sequence[tuple[int, int]] = ()  # ready, but not reached in the previous turn
         self._jobs: deque[Job] = deque()
@@ -82,6 +86,8 @@ class Loop:
         self._to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
         self._running = False
+        if self._alarm is not None:
+            self.watch(self._alarm.fd, self._alarm.on_readable)
 
     # Registration.
 
@@ -167,12 +173,13 @@ class Loop:
         if self._has_work:
             self._turn_with_work(max_wait)
             return
-        now = self.now
-        wait = self._timers.earliest - now()
-        if wait > max_wait:
-            wait = max_wait
-        elif wait < 0.0:
-            wait = 0.0
+        now, alarm = self.now, self._alarm
+        wait: float | None = None
+        if alarm is None or max_wait < _MAX_WAIT:
+            wait = self._timers.earliest - now()
+            wait = 0.0 if wait < 0.0 else max_wait if wait > max_wait else wait
+        elif self._timers.earliest < alarm.when:
+            alarm.set(self._timers.earliest)
         ready = self._epoll.poll(wait, _MAX_EVENTS)
         began = self.began = now()
         self.read_deadline = began + READ_BUDGET
@@ -224,6 +231,9 @@ class Loop:
     def close(self) -> None:
         self._flush_and_close()
         self._epoll.close()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
         self._readers.clear()
         self._writers.clear()
 

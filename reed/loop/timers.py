@@ -1,14 +1,23 @@
-"""Timers: a heap of deadlines. A cancelled one is dropped when it is due, or once most of the heap is cancelled."""
+"""Timers: a heap of deadlines, and an alarm that wakes poll at the earliest of them.
+
+A cancelled timer is dropped when it is due, or once most of the heap is cancelled.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
+import os
+import time
 from collections.abc import Callable
+from typing import Any
 
 Callback = Callable[[], None]
 
 _MIN_SWEEP = 64
+_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
+_EARLIEST, _LATEST = 1e-9, 1e9  # seconds that a timerfd can be set to; 0 would switch it off
 
 
 class Timer:
@@ -75,3 +84,45 @@ class Timers:
         self._heap = [timer for timer in self._heap if timer.callback is not None]
         heapq.heapify(self._heap)
         self.cancelled = 0
+
+
+class Alarm:
+    """A timerfd that is readable from `when` on, in seconds of time.monotonic.
+
+        not set ── set ──▶ set, not yet readable ── time passes ──▶ set, readable ── on_readable ──▶ not set
+
+    poll without a timeout is faster: with one, the kernel starts and cancels a timer in every wait.
+    """
+
+    __slots__ = ("_set_time", "fd", "when")
+
+    def __init__(self, fd: int, set_time: Callable[..., object]) -> None:
+        self.fd = fd
+        self.when = math.inf  # not set
+        self._set_time = set_time
+
+    def set(self, when: float) -> None:
+        """Also when it is set; a time that has passed makes it readable at once."""
+        seconds = min(max(when, _EARLIEST), _LATEST)
+        self._set_time(self.fd, flags=_ABSOLUTE, initial=math.ceil(seconds * 1e9))
+        self.when = when
+
+    def on_readable(self) -> None:
+        self.when = math.inf
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 8)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def make_alarm() -> Alarm | None:
+    """None where Python or the kernel has no timerfd: Python has it from 3.13 on."""
+    library: Any = os
+    if not hasattr(os, "timerfd_create"):
+        return None
+    try:
+        fd = library.timerfd_create(time.CLOCK_MONOTONIC, flags=library.TFD_NONBLOCK | library.TFD_CLOEXEC)
+    except OSError:  # refused by a seccomp profile
+        return None
+    return Alarm(fd, library.timerfd_settime_ns)

@@ -30,7 +30,7 @@ class _Folded:
             self.text = piece.lower()
             return
         self._parts = _PART.findall(piece)
-        folded = [fold(part) for part in self._parts]
+        folded = [part.lower() if part.isascii() else fold(part) for part in self._parts]  # most are ASCII
         self._ends = list(accumulate(map(len, folded)))  # of the parts in the folded text
         self.text = "".join(folded)
 
@@ -111,10 +111,10 @@ def is_edge(text: str, at: int) -> bool:
 
 def _words(text: str, at: int) -> str:
     room = _MAX_WORD * (_BEFORE + _AFTER)
-    before = text[max(0, at - room) : at].split()
+    before = text[max(0, at - room) : at].rsplit(maxsplit=_BEFORE + 1)  # one more, to know whether there are more
     if before and at and not text[at - 1].isspace():
         at -= len(before.pop())  # the term begins inside a word: `(term`
-    after = text[at : at + room].split()
+    after = text[at : at + room].split(maxsplit=_AFTER)
     starts = at <= room and len(before) <= _BEFORE
     ends = at + room >= len(text) and len(after) <= _AFTER
     return ("" if starts else "…") + " ".join((*before[-_BEFORE:], *after[:_AFTER])) + ("" if ends else "…")
