@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
 import resource
 import time
@@ -205,7 +206,8 @@ class Daemon(ThreadedCore):
         quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._kill_flooding_plugin))
         names = [(int(command), command.name) for command in Command]
         counters = CommandCounters(loop.now, names, cached=int(Command.SNIPPET_GET))
-        return CoreContext(loop, self.config, log, quotas, memoryview(bytearray(_SCRATCH_BYTES)), counters)
+        scratch = mmap.mmap(-1, _SCRATCH_BYTES, mmap.MAP_PRIVATE)  # pages that were never written take no memory
+        return CoreContext(loop, self.config, log, quotas, memoryview(scratch), counters)
 
     def _open_store(self, stack: contextlib.ExitStack) -> Store:
         self._pools: dict[str, WorkerPool] = {}

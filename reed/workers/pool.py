@@ -13,6 +13,7 @@ so the others always have the rest.
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import signal
 import socket
@@ -87,7 +88,8 @@ class WorkerPool:
         self._penalties: dict[str, float] = {}  # by caller: until when
         self._holds: deque[Callable[[Release], None]] = deque()
         self._is_held = False
-        self._scratch = memoryview(bytearray(_SCRATCH))
+        # Pages that were never written take no memory.
+        self._scratch = memoryview(mmap.mmap(-1, _SCRATCH, mmap.MAP_PRIVATE))
         self._is_closed = False
 
     @property
