@@ -5,6 +5,7 @@ The sandbox is off, since it forbids fork.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -186,8 +187,9 @@ def zygote(ground, client) -> int:
     deadline = time.monotonic() + 10
     while True:
         for pid in children(ground.pid):
-            if Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
-                return pid
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                if Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
+                    return pid
         assert time.monotonic() < deadline
         client.plugin_stop("tool")
         client.plugin_start("tool")
