@@ -171,7 +171,7 @@ def test_an_import_interrupted_by_a_crash_says_how_to_continue(site) -> None:
             assert run.poll() is None
     site.kill()
     errors = run.communicate()[1]
-    assert run.returncode == 1
+    assert run.returncode in {1, 3}  # 3: all that had been sent was answered, and the core is not running
     done = int(re.search(r"after line (\d+);", errors)[1])
     site.start()
     again = site.reed("import", "-", "--type", "page", "--name-field", "n", "--json", stdin="".join(lines))
