@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _COLOURS = {
     "C": "#868e96",
 }
 _LINE_HEIGHT = 0.085  # of the plot's height, for the names of curves that end close to each other
+_TITLE_WIDTH = 96  # characters
 
 
 def draw(curves: Sequence[Curve], folder: Path) -> list[Path]:
@@ -90,7 +92,8 @@ def _plot(name: str, curves: Sequence[Curve], folder: Path) -> Path:
     ends = [math.log(curve.points[-1][1] / low) / math.log(high / low) for curve in curves]
     for curve, height in zip(curves, spread(ends, _LINE_HEIGHT), strict=True):
         axes.text(1.02, height, curve.name, transform=axes.transAxes, va="center", fontsize=8, color=_colour(curve))
-    axes.set_title(finding(curves), loc="left", fontsize=9, fontweight="bold")
+    title = textwrap.fill(finding(curves), _TITLE_WIDTH)
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=9, fontweight="bold")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axis.set_minor_formatter(NullFormatter())
