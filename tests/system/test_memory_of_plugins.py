@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
+from tests.conftest import start_again
 
 MB = 1024 * 1024
 MOST = (1.8 if sys.version_info >= (3, 12) else 3.2) * MB  # measured: 1.0 and 2.4
@@ -63,11 +64,6 @@ def zygotes(core: int) -> list[int]:
 def pid_of(client: Client, name: str) -> int:
     """0: it has no process."""
     return int(client.plugin_health(name)[0]["pid"] or 0)
-
-
-def start_again(client: Client, name: str) -> None:
-    client.plugin_stop(name)
-    client.plugin_start(name)
 
 
 def say(client: Client, name: str) -> str:
