@@ -176,6 +176,10 @@ class JobKilled(CallError, status=503, code=ErrorCode.ERR_JOB_KILLED):
 class Internal(CallError, status=500, code=ErrorCode.ERR_INTERNAL):
     """A bug in the core; the log has its traceback."""
 
+    @classmethod
+    def of(cls, bug: BaseException) -> Internal:
+        return cls(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log")
+
 
 class Restarting(CallError, status=503, code=ErrorCode.ERR_RESTARTING):
     """The request was not processed; retry."""

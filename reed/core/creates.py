@@ -67,7 +67,7 @@ class Creates:
         except Exception as bug:  # noqa: BLE001
             self._on_exception(bug)
             if call.response is None:
-                call.fail(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+                call.fail(Internal.of(bug))
         return size
 
 

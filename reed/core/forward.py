@@ -170,7 +170,7 @@ class Forwarder:
         if not call.ended:
             call.route.endpoint.queue.end(call)
         if call.response is None:
-            call.fail(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+            call.fail(Internal.of(bug))
 
     def _learn(self, origin: FastOrigin, names: bytes) -> Route | None:
         """None if there is no such plugin or action, or the caller may not call it."""

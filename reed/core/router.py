@@ -44,7 +44,7 @@ class Router:
         except Exception as error:  # noqa: BLE001
             self._on_exception(error)
             if call.response is None:
-                call.fail(Internal(f"a bug in the core: {type(error).__name__}", hint="its traceback is in the log"))
+                call.fail(Internal.of(error))
 
     def _refusal(self, call: Call) -> CallError:
         if call.command_id not in self._handlers:

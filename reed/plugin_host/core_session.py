@@ -49,7 +49,8 @@ class CoreSession:
     def attach(self, connected: socket.socket) -> None:
         """Registers, sends READY and opens the FIFOs. Raises CallError, CoreGone.
 
-        READY does not wait for the answer: the plugin reads that before any call, since it comes first.
+        READY is sent with the registration. The core's response comes before any call, so the plugin has its settings
+        by then.
         """
         status, self.connection = self.status, CoreConnection(connected, self._chunk)
         self.status = Signal.PLUGIN_READY

@@ -154,5 +154,5 @@ def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
     except CallError as error:
         failed(error)
     except Exception as bug:
-        failed(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+        failed(Internal.of(bug))
         raise

@@ -285,7 +285,7 @@ class WorkerPool:
         except Exception as bug:  # noqa: BLE001
             self._log.bug(bug)
             with suppress(Exception):  # its caller may have its answer already
-                job.failed(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+                job.failed(Internal.of(bug))
 
     def _deliver(self, job: Job, outcome: int, value: Any) -> None:
         if outcome == Outcome.DONE:

@@ -273,7 +273,7 @@ def test_every_connection_of_the_server_is_taken(server: Cluster, name: str, cor
         with contextlib.ExitStack() as others:
             freeze(core)  # else it may be back before its places are taken
             wait_until(lambda: end_connections(server, name), "the core's connections end")
-            with contextlib.suppress(psycopg.OperationalError):  # what is left is for superusers
+            with contextlib.suppress(psycopg.OperationalError):  # the server keeps its last connections for superusers
                 while True:
                     others.enter_context(contextlib.closing(server.connect(user="reed")))
             thaw(core)

@@ -6,12 +6,10 @@ The core runs in a thread of the test, which records what the path took; its soc
 from __future__ import annotations
 
 import json
-import socket
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -24,9 +22,8 @@ from reed.wire import frames
 from reed.wire.codes import Command, Flag
 from reed.wire.requests import ConnectionAssume, Ref
 from reed.wire.snippets import SnippetCreate
-from reed.wire.structs import HEADER
+from tests.system.raw_connection import DEADLINE, Answer, RawConnection
 
-DEADLINE = 30.0  # seconds
 CREATE = int(Command.SNIPPET_CREATE)
 PAGE = {"schema": {"type": "object", "required": ["title"]}, "unique": ["path"]}
 SLOW = {"schema": {"type": "object", "properties": {"tags": {"type": "array", "uniqueItems": True}}}}  # for workers
@@ -45,38 +42,11 @@ def request(content: bytes, name: str = "", type_name: str = "page", flags: int 
 GET_INTRO = frames.encode(Command.SNIPPET_GET, Ref("intro").pack())
 
 
-class Answer(NamedTuple):
-    command_id: int
-    flags: int
-    status: int
-    body: bytes
-
-
-class Asker:
-    """A connection that sends frames, and reads answers."""
-
-    def __init__(self, path: Path) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(DEADLINE)
-        self.sock.connect(str(path))
-
+class Asker(RawConnection):
     def ask(self, *requests: bytes) -> list[Answer]:
         """Sent in one write; an answer for each."""
         self.sock.sendall(b"".join(requests))
         return [self.answer() for _ in requests]
-
-    def answer(self) -> Answer:
-        _, _, command_id, flags, _, size = HEADER.unpack(self._exactly(HEADER.size))
-        payload = self._exactly(size)
-        return Answer(command_id, flags, struct.unpack_from("<H", payload)[0], payload[2:])
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = self.sock.recv(size - len(data))
-            assert more, f"the core closed the connection after {len(data)} of {size} bytes"
-            data += more
-        return data
 
 
 class World:

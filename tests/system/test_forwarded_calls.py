@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -33,8 +33,8 @@ from reed.wire.plugins import PluginSend
 from reed.wire.requests import ConnectionAssume
 from reed.wire.snippets import SnippetCreate
 from reed.wire.structs import HEADER
+from tests.system.raw_connection import DEADLINE, Answer, RawConnection
 
-DEADLINE = 30.0  # seconds
 SEND = int(Command.PLUGIN_SEND)
 MAIN = """
 local reed = require "reed"
@@ -113,29 +113,10 @@ while True:
 """
 
 
-class Answer(NamedTuple):
-    command_id: int
-    flags: int
-    status: int
-    body: bytes
-
-
-class Asker:
-    """A connection that sends frames, and reads answers."""
-
-    def __init__(self, path: Path) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(DEADLINE)
-        self.sock.connect(str(path))
-
+class Asker(RawConnection):
     def send(self, *requests: bytes) -> Asker:
         self.sock.sendall(b"".join(requests))
         return self
-
-    def answer(self) -> Answer:
-        _, _, command_id, flags, _, size = HEADER.unpack(self._exactly(HEADER.size))
-        payload = self._exactly(size)
-        return Answer(command_id, flags, struct.unpack_from("<H", payload)[0], payload[2:])
 
     def error(self) -> str:
         command_id, flags, status, body = self.answer()
@@ -144,14 +125,6 @@ class Asker:
 
     def ask(self, action: str, given: bytes = b"1", plugin: str = "tool") -> Answer:
         return self.send(request(action, given, plugin)).answer()
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = self.sock.recv(size - len(data))
-            assert more, f"the core closed the connection after {len(data)} of {size} bytes"
-            data += more
-        return data
 
 
 class World:

@@ -7,8 +7,9 @@
     COUNTED    `read_to` is the goal             + each line heard of behind the goal
                                                  - each acknowledged one
                                                  - those that the cursor has passed otherwise: another core has
-                                                   delivered them, or they count as lost (too few if some of them
-                                                   are deleted: a core that begins to deliver counts again)
+                                                   delivered them, or they count as lost. Those that were deleted
+                                                   meanwhile are not subtracted, so a core that begins to deliver
+                                                   counts again
 
 A question (`log_statements`: "waiting") gives the lines of a page: up to the goal; later up to the cursor that the
 database has. A line may be acknowledged before it is heard of, so `waiting` may be too high until the log has no line

@@ -1,9 +1,12 @@
 """Leases of the plugins that events are delivered to, in the database: which core delivers (the states: `subscriber`).
 
-lead       ours, or free, or over: it is ours, with the cursor and the lost events that the database has
-           another core's: ELSEWHERE, and asked for again after two seconds at the earliest
-renew      the same while it is ours; the cursor in memory stays
-give up    another core may have it at once; an answer that is still to come changes nothing
+    lead       The lease is this core's already, or nobody's, or over: it is OURS, and delivery begins at the cursor
+               that the database has. Another core has it: ELSEWHERE; this core asks again after two seconds at the
+               earliest.
+    renew      `lead`, while the lease is OURS: delivery goes on from the cursor in memory.
+    give_up    Another core may have the lease at once. An answer that is still to come changes nothing.
+
+A lease ends by the database's clock.
 """
 
 from __future__ import annotations

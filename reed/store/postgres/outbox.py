@@ -244,7 +244,7 @@ class Outbox:
         self._leases.lead(subscriber, asked, failed)
 
     def _lead_again(self, subscriber: Subscriber, done: Done[Event | None], failed: Failed) -> None:
-        """From the database's cursor, which has to know first what was acknowledged."""
+        """Go on from the database's cursor, once the database has what this core acknowledged."""
         if subscriber.acked or subscriber.is_writing:
             subscriber.when_written = lambda: self.next(subscriber.name, done, failed)
         else:

@@ -48,7 +48,7 @@ class Subscriber:
     owes_since: float = 0.0  # the event that is next; now if none waits
     out: Place | None = None  # the event that was given out, and is not acknowledged
     told: Place = START  # the last event that was acknowledged
-    seen: Place = START  # the database's cursor; beyond `told`: what is before it counts as lost, for any core
+    seen: Place = START  # the database's cursor was there; if that is beyond `told`, the events between count as lost
     lost: int = 0  # skipped, and the plugin does not know
     acked: int = 0  # events since the cursor was written
     acked_lost: int = 0  # that these have reported
@@ -72,7 +72,7 @@ class Subscriber:
         self.backlog.forget(cursor)  # lines that the cursor passed may have been deleted before they were counted
 
     def renewed(self, cursor: Place, lost: int) -> None:
-        """The lease goes on."""
+        """The lease was granted once more, while it was ours: with the database's cursor."""
         self.seen = max(self.seen, cursor)
         if self.is_at_rest and self.told == cursor:
             self.lost = lost
