@@ -36,6 +36,7 @@ class Podman:
 
     def __init__(self, folder: Path) -> None:
         runtime = shutil.which("runc") or shutil.which("crun") or "crun"
+        self.folder = folder  # conmon leaves an empty file `oom` where it was started
         places = [f"--root={folder / 'root'}", f"--runroot={folder / 'run'}", f"--tmpdir={folder / 'tmp'}"]
         self._command = [
             "podman",
@@ -46,6 +47,7 @@ class Podman:
         ]
 
     def __call__(self, *words: str, check: bool = True, **more) -> subprocess.CompletedProcess[str]:
+        more.setdefault("cwd", self.folder)
         done = subprocess.run(
             [*self._command, *words], capture_output=True, text=True, check=False, timeout=300, **more
         )
