@@ -18,7 +18,6 @@ import pytest
 
 import reed
 from reed.client import Client
-from reed.errors import PluginOffline
 from reed.testing import Core
 from reed.testing.rows import registry_text
 
@@ -178,14 +177,3 @@ def pages() -> Path:
     if not path.is_file():
         pytest.skip("pages.jsonl is not there: name it with REED_PAGES")
     return path
-
-
-def start_again(client: Client, name: str) -> None:
-    """A launch that meets a zygote which was just killed fails, and the next one starts another zygote."""
-    client.plugin_stop(name)
-    try:
-        client.plugin_start(name)
-    except PluginOffline as error:
-        if "the zygote died" not in str(error):
-            raise
-        client.plugin_start(name)

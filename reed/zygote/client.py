@@ -3,7 +3,8 @@ r"""The core's side of the zygote: requests for processes, each with a pipe that
 b"4711\n\n"                    the process 4711 is confined, and is about to run the plugin's code
 b"4711\n", end of file         the process 4711 is confined, and has executed the plugin's program
 b"4711\nreason", end of file   it failed, and exits
-end of file                    the zygote died before it read the request
+end of file                    the process died before it was confined, or the zygote before it read the request:
+                               nothing ran, so the request may be repeated
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 
 from reed.errors import ReedError
 from reed.import_path import importing_reed
@@ -31,7 +33,7 @@ class Zygote:
         self._arguments = [DIE_WITH_CORE] if die_with_core else []
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()  # with descriptors
+        self._unsent: deque[tuple[bytes, int, Sequence[int]]] = deque()  # with the report's other end, and descriptors
 
     def start(self) -> None:
         """Requests wait in the socket until the process is ready (about 200 ms)."""
@@ -50,6 +52,15 @@ class Zygote:
     def alive(self) -> bool:
         return self._socket is not None
 
+    def has_died(self) -> bool:
+        """A request could reach neither it nor its spare."""
+        try:
+            return not self._running().recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:  # it died with a request unread
+            return True
+
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
@@ -57,32 +68,30 @@ class Zygote:
     def fileno(self) -> int:
         return self._running().fileno()
 
-    def request(self, request: SpawnRequest | WorkerRequest, output_fd: int) -> int:
-        """Returns the report, a non-blocking pipe; the caller may close `output_fd`. Raises ReedError, OSError."""
+    def request(self, request: SpawnRequest | WorkerRequest, descriptors: Sequence[int]) -> int:
+        """`descriptors`: the output and, if there is one, the ruleset. The caller keeps them open until the report has
+        ended. Returns the report, a non-blocking pipe. Raises ReedError, OSError."""
         self._running()
         message = request.pack()
         if len(message) > MAX_REQUEST:
             raise ReedError(f"a launch spec of {len(message)} bytes", hint=f"its settings must fit into {MAX_REQUEST}")
         report, reporting = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        descriptors = [reporting, os.dup(output_fd)]
-        if request.ruleset >= 0:
-            descriptors.append(os.dup(request.ruleset))
-        self._unsent.append((message, descriptors))
+        self._unsent.append((message, reporting, descriptors))
         self.flush()
         return report
 
     def flush(self) -> None:
         """Call it again when a report has ended."""
         while self._unsent and self._socket is not None:
-            message, descriptors = self._unsent[0]
+            message, reporting, descriptors = self._unsent[0]
             try:
-                socket.send_fds(self._socket, [message], descriptors)
+                socket.send_fds(self._socket, [message], [reporting, *descriptors])
             except BlockingIOError:
                 return
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the zygote died: the report ends without a pid
             self._unsent.popleft()
-            _close(descriptors)
+            os.close(reporting)
 
     def stop(self) -> None:
         if self._socket is not None:
@@ -90,8 +99,8 @@ class Zygote:
                 self._socket.shutdown(socket.SHUT_RDWR)  # a fork of the embedding program may hold it open
             self._socket.close()
             self._socket = None
-        for _, descriptors in self._unsent:
-            _close(descriptors)
+        for _, reporting, _ in self._unsent:
+            os.close(reporting)
         self._unsent.clear()
         if self._process is not None:
             self._process.kill()  # it has no state, and may need half a second to see that its socket has ended
@@ -102,8 +111,3 @@ class Zygote:
         if self._socket is None:
             raise ReedError("the zygote is not running", hint="call start() first")
         return self._socket
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """Launches plugins through the zygote, each in its sandbox (supervision.launch_spec.Launcher).
 
-A plugin is not started if its rules cannot be enforced. When the zygote dies, launches in flight fail, and the next one
-starts a new zygote.
+A plugin is not started if its rules cannot be enforced. When the zygote dies, launches in flight that started nothing
+are repeated with a new zygote, at most MAX_ATTEMPTS times in all.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from reed.errors import ReedError
 from reed.peer_log import THE_CORE, PeerLog
@@ -24,6 +25,7 @@ from reed.supervision.orphans import reap_sessions
 from reed.zygote.client import Zygote
 from reed.zygote.request import RUNNING, Program, SpawnRequest, WorkerRequest
 
+MAX_ATTEMPTS = 3  # of one launch
 _REPORT_BYTES = 4096
 _EXIT_SECONDS = 1.0
 _EXIT_POLL = 0.001
@@ -34,10 +36,18 @@ class ReadWatcher(Protocol):
     def unwatch(self, fd: int, /) -> None: ...
 
 
-class _Launch(NamedTuple):
+@dataclass(slots=True)
+class _Launch:
+    request: SpawnRequest | WorkerRequest
+    descriptors: list[int]  # its output and its ruleset, open until the launch has ended
     on_launched: Callable[[int], None]
     on_failed: Callable[[str], None]
-    report: bytearray
+    report: bytearray = field(default_factory=bytearray)
+    attempts: int = 0
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 class ZygoteLauncher:
@@ -66,7 +76,9 @@ class ZygoteLauncher:
 
     def start(self) -> None:
         if self._zygote.alive:
-            return
+            if not self._zygote.has_died():
+                return
+            self._zygote_died()
         self._zygote.start()
         assert self._zygote.pid is not None
         self.zygotes.append(self._zygote.pid)
@@ -79,41 +91,50 @@ class ZygoteLauncher:
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
     ) -> None:
-        ruleset = -1
+        descriptors: list[int] = []
         self._is_requesting = True
         try:
-            self.start()
             rules = rules_of(spec)
             self._sandbox.check(rules)
-            ruleset = self._sandbox.ruleset(rules)
-            report = self._zygote.request(SpawnRequest(_program(spec), rules, ruleset), output_fd)
-            self._await_report(report, on_launched, on_failed)
+            program = _program(spec)
+            descriptors.append(os.dup(output_fd))
+            if (ruleset := self._sandbox.ruleset(rules)) >= 0:
+                descriptors.append(ruleset)
+            self._send(_Launch(SpawnRequest(program, rules, ruleset), descriptors, on_launched, on_failed))
         except (OSError, ReedError) as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
             on_failed(f"cannot be launched: {error}")
         finally:
             self._is_requesting = False
-            if ruleset >= 0:
-                os.close(ruleset)
 
     def launch_worker(
         self, memory: int, handlers: dict[str, str], sock: socket.socket, on_failed: Callable[[str], None]
     ) -> None:
         """A worker that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
-        self.start()
-        report = self._zygote.request(WorkerRequest(memory, handlers), sock.fileno())
-        self._await_report(report, lambda _: None, on_failed)
+        launch = _Launch(WorkerRequest(memory, handlers), [os.dup(sock.fileno())], lambda _: None, on_failed)
+        try:
+            self._send(launch)
+        except BaseException:
+            launch.close()
+            raise
 
-    def _await_report(self, report: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]) -> None:
-        self._launches[report] = _Launch(on_launched, on_failed, bytearray())
+    def _send(self, launch: _Launch) -> None:
+        """Raises ReedError, OSError."""
+        self.start()
+        launch.attempts += 1
+        report = self._zygote.request(launch.request, launch.descriptors)
         self._loop.watch(report, partial(self._read, report))
+        self._launches[report] = launch
 
     def close(self) -> None:
         if self._zygote.alive:
             self._loop.unwatch(self._zygote.fileno())
             self._zygote.stop()
-        for report in self._launches:
+        for report, launch in self._launches.items():
             self._loop.unwatch(report)
             os.close(report)
+            launch.close()
         self._launches.clear()
         until = time.monotonic() + _EXIT_SECONDS
         while reap_sessions(self.zygotes) and time.monotonic() < until:  # no sweep of orphans will reap the spare
@@ -141,14 +162,26 @@ class ZygoteLauncher:
 
     def _finish(self, launch: _Launch) -> None:
         pid, _, reason = launch.report.decode("utf-8", "replace").partition("\n")
+        if not pid and launch.attempts < MAX_ATTEMPTS:
+            self._repeat(launch)
+            return
+        launch.close()
         if not pid:
-            launch.on_failed("the zygote died")
+            launch.on_failed(f"the zygote died during {launch.attempts} attempts; see the core's log")
         elif reason.strip():
             with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored
                 os.waitid(os.P_PID, int(pid), os.WEXITED)  # the report ended because it exited
             launch.on_failed(reason)
         else:
             launch.on_launched(int(pid))
+
+    def _repeat(self, launch: _Launch) -> None:
+        self._log.warning("the zygote or its spare died before a process started; repeating the launch", peer=THE_CORE)
+        try:
+            self._send(launch)
+        except (OSError, ReedError) as error:
+            launch.close()
+            launch.on_failed(f"cannot be launched: {error}")
 
 
 def rules_of(spec: LaunchSpec) -> Rules:

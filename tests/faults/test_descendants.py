@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import start_again
-
 QUICK = "sandbox: off\ntiming: {stop_grace: 300ms, term_grace: 200ms, start_deadline: 15s}\n"
 
 FORKING = {
@@ -178,7 +176,8 @@ def test_a_killed_zygote_leaves_no_zombie(ground, times) -> None:
     with ground.fault("kill -9 of the zygote", "replaced, no zombie") as fault:
         for _ in range(times(2, 20)):
             os.kill(zygote(ground, client), signal.SIGKILL)
-            start_again(client, "tool")
+            client.plugin_stop("tool")
+            client.plugin_start("tool")
             ground.until(lambda: not ground.zombies(), "the spare stays as a zombie")
             fault.injected()
 
@@ -192,7 +191,8 @@ def zygote(ground, client) -> int:
                 if Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
                     return pid
         assert time.monotonic() < deadline
-        start_again(client, "tool")
+        client.plugin_stop("tool")
+        client.plugin_start("tool")
 
 
 def children(pid: int) -> list[int]:

@@ -214,8 +214,8 @@ class Workshop:
         reading, writing = os.pipe()
         self._closing.callback(os.close, reading)
         report = self.request(spec, writing)
-        os.close(writing)
         pid, reason = self.born(report)
+        os.close(writing)
         assert not reason
         self._pids.append(pid)
         return pid, reading
@@ -234,10 +234,8 @@ class Workshop:
             own_socket=what.socket_path,
         )
         ruleset = self.walls.ruleset(rules)
-        try:
-            return self.zygote.request(SpawnRequest(what, rules, ruleset), output)
-        finally:
-            os.close(ruleset)
+        self._closing.callback(os.close, ruleset)
+        return self.zygote.request(SpawnRequest(what, rules, ruleset), [output, ruleset])
 
     born = staticmethod(born)
 

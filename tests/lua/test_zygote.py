@@ -60,8 +60,8 @@ def test_many_requests_at_once(workshop: Workshop) -> None:
     reading, writing = os.pipe()
     spec = workshop.spec(IDLE)  # written once: a plugin that starts would read half of it
     reports = [workshop.request(spec, writing) for _ in range(60)]
-    os.close(writing)
     pids = [pid for pid, reason in map(workshop.born, reports) if not reason]
+    os.close(writing)
     assert len(set(pids)) == 60
     for pid in pids:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1

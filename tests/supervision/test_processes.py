@@ -26,7 +26,7 @@ from reed.supervision.adoption import kill_leftover, running_pid, write_pid_file
 from reed.supervision.launch_spec import LaunchSpec
 from reed.supervision.orphans import Orphans, children
 from reed.supervision.watched_process import MAX_WALKED, WatchedProcess, memory_of
-from reed.zygote.launcher import ZygoteLauncher
+from reed.zygote.launcher import MAX_ATTEMPTS, ZygoteLauncher
 
 if TYPE_CHECKING:
     from tests.supervision.conftest import World
@@ -48,7 +48,15 @@ def make_launcher(loop: Loop) -> ZygoteLauncher:
 class Launched:
     """A script, launched, with what it wrote and how it ended."""
 
-    def __init__(self, loop: Loop, folder: Path, script: str, limits: PluginLimits | None = None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        folder: Path,
+        script: str,
+        limits: PluginLimits | None = None,
+        before_launch: Callable[[ZygoteLauncher], None] = lambda _: None,
+        after_launch: Callable[[ZygoteLauncher], None] = lambda _: None,
+    ) -> None:
         self.loop = loop
         self.pid = 0
         self.refusal = ""
@@ -71,11 +79,13 @@ class Launched:
             actions={"go": 1},
         )
         self._read, write = os.pipe()
-        self._launcher = make_launcher(loop)
-        self._launcher.launch(self.spec, write, self._launched, self._refused)
+        self.launcher = make_launcher(loop)
+        before_launch(self.launcher)
+        self.launcher.launch(self.spec, write, self._launched, self._refused)
         os.close(write)
+        after_launch(self.launcher)
         turn_until(loop, lambda: self.pid or self.refusal)
-        self._launcher.close()
+        self.launcher.close()
 
     def _launched(self, pid: int) -> None:
         self.pid = pid
@@ -278,6 +288,65 @@ def test_a_worker_that_was_killed_before_it_was_ready_is_reaped(loop: Loop) -> N
     orphans.sweep()
     turn_until(loop, lambda: worker not in {*children()})
     assert worker not in {*children()}
+    launcher.close()
+
+
+def kill_zygote(launcher: ZygoteLauncher) -> None:
+    """With the spare. The loop has not noticed when this returns."""
+    zygote = launcher.zygotes[-1]
+    spares = [pid for pid in children() if read_stat(pid).name == "reed:spare"]
+    for pid in (zygote, *spares):
+        os.kill(pid, signal.SIGKILL)
+    for pid in (zygote, *spares):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_a_launch_whose_zygote_was_killed_is_repeated(loop: Loop, tmp_path: Path) -> None:
+    def stop(launcher: ZygoteLauncher) -> None:
+        """While it still imports, before a spare could read the request."""
+        launcher.start()
+        os.kill(launcher.zygotes[-1], signal.SIGSTOP)
+
+    launched = Launched(loop, tmp_path, "#!/bin/sh\necho here\n", before_launch=stop, after_launch=kill_zygote)
+    assert (launched.refusal, launched.wait()) == ("", "exit status 0")
+    assert launched.output() == "here\n"
+    assert len(launched.launcher.zygotes) == 2
+
+
+def test_a_launch_after_the_zygote_was_killed_starts_another(loop: Loop, tmp_path: Path) -> None:
+    def start_and_kill(launcher: ZygoteLauncher) -> None:
+        launcher.start()
+        kill_zygote(launcher)
+
+    launched = Launched(loop, tmp_path, "#!/bin/sh\necho here\n", before_launch=start_and_kill)
+    assert (launched.refusal, launched.wait()) == ("", "exit status 0")
+    assert launched.output() == "here\n"
+
+
+def test_a_launch_fails_when_no_zygote_survives(loop: Loop, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    descriptors = len(os.listdir("/proc/self/fd"))
+    launched = Launched(loop, tmp_path, "#!/bin/sh\n")
+    assert launched.refusal == f"the zygote died during {MAX_ATTEMPTS} attempts; see the core's log"
+    assert len(launched.launcher.zygotes) == MAX_ATTEMPTS
+    os.close(launched._read)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_worker_whose_zygote_was_killed_is_launched_again(loop: Loop) -> None:
+    launcher = make_launcher(loop)
+    before = {*children()}
+    failures: list[str] = []
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            launcher.start()
+            os.kill(launcher.zygotes[-1], signal.SIGSTOP)
+            launcher.launch_worker(MB, {}, theirs, failures.append)
+        kill_zygote(launcher)
+        turn_until(loop, lambda: workers(before) or failures)
+        assert not failures
+        assert len(workers(before)) == 1
     launcher.close()
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
-from tests.conftest import start_again
 
 MB = 1024 * 1024
 MOST = (1.8 if sys.version_info >= (3, 12) else 3.2) * MB  # measured: 1.0 and 2.4
@@ -93,7 +92,8 @@ def test_the_private_memory_of_a_small_plugin(site, client) -> None:
     holds_little()
     (zygote,) = zygotes(site.pid)
     os.kill(zygote, signal.SIGKILL)
-    start_again(client, "small")
+    client.plugin_stop("small")
+    client.plugin_start("small")
     holds_little()
     assert zygotes(site.pid) != [zygote]
 
@@ -117,6 +117,7 @@ def test_plugins_go_on_working_through_everything_that_makes_a_process(site, cli
     all_answer("two")
     os.kill(zygotes(site.pid)[0], signal.SIGKILL)
     for name in ("small", "older", "python"):
-        start_again(client, name)
+        client.plugin_stop(name)
+        client.plugin_start(name)
     all_answer("two")
     site.no_tracebacks()

@@ -25,7 +25,6 @@ from reed.errors import (
     PluginTimeout,
 )
 from reed.wire.codes import Signal
-from tests.conftest import start_again
 
 MAIN = """
 local reed = require "reed"
@@ -266,7 +265,8 @@ def test_plugins_survive_a_killed_zygote_and_new_ones_start(site, client):
     assert len(zygote) == 1
     os.kill(zygote[0], signal.SIGKILL)
     assert client.plugin_send("tool", "echo", 1).body == b"1"
-    start_again(client, "tool")
+    client.plugin_stop("tool")
+    client.plugin_start("tool")
     assert figures(client, "tool")["pid"] != before
     assert client.plugin_send("tool", "echo", 1).body == b"1"
 
