@@ -188,7 +188,8 @@ def zygote(ground, client) -> int:
     while True:
         for pid in children(ground.pid):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-                if Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
+                is_leader = os.getsid(pid) == pid  # not a spare that has not set its name yet
+                if is_leader and Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
                     return pid
         assert time.monotonic() < deadline
         client.plugin_stop("tool")

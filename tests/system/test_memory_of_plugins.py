@@ -54,8 +54,9 @@ def until(true: Callable[[], object]) -> None:
 def zygotes(core: int) -> list[int]:
     found = []
     for pid in Path(f"/proc/{core}/task/{core}/children").read_text().split():
-        with contextlib.suppress(FileNotFoundError):  # it has ended since
-            if Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            is_leader = os.getsid(int(pid)) == int(pid)  # not a spare that has not set its name yet
+            if is_leader and Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
                 found.append(int(pid))
     return found
 
