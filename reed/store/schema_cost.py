@@ -5,7 +5,8 @@ nodes    values of a content, estimated from its commas and opening brackets
 cost     weight × nodes; each takes at most about 130 ns if the schema `is_bounded`
 
 weight above MAX_WEIGHT                       refused: 20 levels of doubled `$ref`s weigh a million
-cost up to MAX_COST_IN_LOOP, short content    validated in the loop
+cost up to MAX_COST_IN_LOOP, short content,   validated in the loop
+or a long one with few nodes
 otherwise                                     in a worker, with a deadline
 """
 
@@ -21,6 +22,9 @@ MAX_COST_IN_LOOP = 20_000  # weight × nodes; at most 2.6 ms
 MAX_COST_OF_ERRORS_IN_LOOP = 500  # listing errors costs far more than finding one
 MAX_COST_OF_ERRORS = 1_000_000  # in a worker: beyond it only the first error is built
 MAX_CONTENT_IN_LOOP = 64 * 1024  # bytes
+MAX_LONG_TEXT_IN_LOOP = 256 * 1024  # bytes, of a content with few nodes, such as a long page: 2 ms
+_MAX_NODES_OF_LONG_TEXT = 4096
+_MAX_READ_OF_LONG_TEXT = 1024 * 1024  # weight × bytes: each schema may read the whole text
 MAX_CONTENT_FOR_PATTERNS = 4 * 1024  # bytes, if the schema has a regular expression
 _MAX_REF_DEPTH = 128  # nested schemas, including those through `$ref`s
 
@@ -52,18 +56,24 @@ class Cost(NamedTuple):
     def fits_loop(self, content: bytes | memoryview) -> bool:
         """May the loop check whether this content is valid?"""
         size = len(content)
-        if not self.is_bounded or size > self._max_length:
+        if size <= self.length_in_loop:
+            return True
+        if not self.is_bounded or size > (MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_LONG_TEXT_IN_LOOP):
             return False
-        return size <= self.length_in_loop or self.weight * nodes_of(content) <= MAX_COST_IN_LOOP
+        if size > MAX_CONTENT_IN_LOOP and self.weight * size > _MAX_READ_OF_LONG_TEXT:
+            return False
+        nodes = nodes_of(content)
+        return self.weight * nodes <= MAX_COST_IN_LOOP and (
+            size <= MAX_CONTENT_IN_LOOP or nodes <= _MAX_NODES_OF_LONG_TEXT
+        )
 
     @property
     def length_in_loop(self) -> int:
         """A content of at most so many bytes fits, since it has no more nodes than bytes; -1 if there is none."""
-        return min(MAX_COST_IN_LOOP // self.weight, self._max_length) if self.is_bounded else -1
-
-    @property
-    def _max_length(self) -> int:
-        return MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP
+        if not self.is_bounded:
+            return -1
+        longest = MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP
+        return min(MAX_COST_IN_LOOP // self.weight, longest)
 
     def errors_fit_loop(self, content: bytes | memoryview) -> bool:
         """May the loop collect the error messages for this content?"""

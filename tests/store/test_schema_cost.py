@@ -94,6 +94,29 @@ def test_a_pattern_allows_short_contents_only(schema):
     assert not cost.fits_loop(b'{"x": "' + b"a" * 5000 + b'"}')
 
 
+PAGE = {"properties": {"title": {"type": "string"}, "body": {"type": "string"}, "tags": {"items": {}}}}
+
+
+def content(size: int, nodes: int = 1) -> bytes:
+    return b'{"body": "' + b"," * (nodes - 2) + b"a" * (size - nodes - 10) + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "fits"),
+    [
+        (PAGE, content(130_000, nodes=2000), True),  # a long page
+        (PAGE, content(130_000, nodes=4500), False),
+        (PAGE, content(300_000), False),
+        ({"allOf": [PAGE, PAGE, PAGE]}, content(130_000), False),  # each of its schemas may read the text
+        ({"allOf": [PAGE, PAGE, PAGE]}, content(60_000), True),
+        ({**PAGE, "unevaluatedProperties": False}, content(130_000), False),
+        ({"properties": {"body": {"pattern": "^a"}}}, content(130_000), False),
+    ],
+)
+def test_a_long_text_with_few_nodes_is_validated_in_the_loop(schema, text, fits):
+    assert weigh("type 'x'", schema).fits_loop(text) is fits
+
+
 @given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_nodes_are_at_least_the_values(value):
     def values(part: object) -> int:

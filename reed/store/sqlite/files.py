@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from urllib.parse import quote
@@ -24,6 +24,7 @@ BUSY_MILLISECONDS = 1000
 
 _open: dict[Source, sqlite3.Connection] = {}  # at most one, for the next job
 _attached: list[Source] = []  # the index file that it has attached, if any
+_written: dict[Source, sqlite3.Connection] = {}  # the indexer's connection to its file, for the next job
 
 
 def index_path(path: str) -> str:
@@ -126,14 +127,32 @@ def errors_of(path: str) -> Iterator[None]:
 
 
 def close_connections() -> None:
+    _close_open()
+    while _written:
+        _written.popitem()[1].close()
+
+
+def _close_open() -> None:
     _attached.clear()
     while _open:
         _open.popitem()[1].close()
 
 
+def written_index(path: str, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    """The indexer's connection to the file at `path`: that of the job before, or a new one from `opened`. Opening it
+    again for each job takes a checkpoint each time."""
+    with suppress(FileNotFoundError):
+        if (kept := _written.get(Source.of(path, os.stat(path)))) is not None:
+            return kept
+    close_connections()
+    connection = opened()
+    _written[Source.of(path, os.stat(path))] = connection
+    return connection
+
+
 def _connection(source: Source) -> sqlite3.Connection:
     if source not in _open:
-        close_connections()
+        _close_open()
         source.check()
         _open[source] = connect(source.path)
     return _open[source]

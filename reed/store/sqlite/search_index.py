@@ -173,7 +173,8 @@ class SearchIndex:
     def _start(self) -> None:
         if not self._is_running:
             self._is_running = True
-            arguments = (tuple(self._source), self._committed.indexed_to, SLICE_SECONDS)
+            target = self._waiters[0].needs.indexed_to if self._waiters else 0
+            arguments = (tuple(self._source), self._committed.indexed_to, SLICE_SECONDS, target)
             self._indexer.submit(
                 "index", arguments, self._done, self._failed, origin=THE_STORE, deadline=self._deadline
             )

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from reed.errors import Conflict, Invalid, JobTimeout, Malformed, NotFound
-from reed.store.schema_cost import MAX_CONTENT_IN_LOOP
+from reed.store.schema_cost import MAX_LONG_TEXT_IN_LOOP
 from reed.store.workers import Origin
 from reed.wire.snippets import Record, RestoreFlag
 
-LONG = "x" * (MAX_CONTENT_IN_LOOP + 1)
+LONG = "x" * (MAX_LONG_TEXT_IN_LOOP + 1)
 ALICE, BOB = Origin("alice", 1), Origin("bob", 2)
 TYPE = {
     "schema": {"type": "object", "properties": {"title": {"type": "string"}, "n": {"type": "integer"}}},

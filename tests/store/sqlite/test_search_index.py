@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from contextlib import closing
 
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 
 from reed.errors import Malformed, StoreFailed
 from reed.store.folding import fold, is_plain, segment
+from reed.store.ids import sequence_of
 from reed.store.query import parse
 from reed.store.sqlite import search_index
 from reed.store.sqlite.database import MIGRATIONS
+from reed.store.sqlite.files import Source, close_connections
+from reed.store.sqlite.indexing import run_index
 from reed.store.sqlite.search import expression
 
 
@@ -162,6 +166,17 @@ def test_no_input_is_fts5_syntax(query):
         return
     assert set(quoted[2:-1:2]) <= {" AND ", "* AND "}
     assert quoted[-1] in ("", "*")
+
+
+def test_a_slice_ends_where_a_waiting_search_can_begin(driver, tmp_path):
+    ids = [driver.create("page", "", {"title": f"zebra {number}"}) for number in range(5)]
+    driver.store.close()
+    (tmp_path / "reed-search.db").unlink()
+    path = str(tmp_path / "reed.db")
+    source, last, target = Source.of(path, os.stat(path)), sequence_of(ids[-1]), sequence_of(ids[2])
+    assert run_index(source, last, 0.0, target)[1:] == (3, True)
+    assert run_index(source, last, 0.0, 0)[1:] == (1, True)
+    close_connections()
 
 
 def test_reindexing_runs_in_slices_and_a_search_waits_for_the_last(driver, monkeypatch):
