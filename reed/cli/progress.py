@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +58,8 @@ def elapsed(output: Output, what: str) -> Iterator[None]:
     if output.as_json or not sys.stderr.isatty():
         yield
         return
+    import threading
+
     finished = threading.Event()
     since = time.monotonic()
 

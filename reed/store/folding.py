@@ -18,6 +18,7 @@ from operator import add
 
 __all__ = ["UNSPACED", "fold", "is_plain", "is_unspaced", "last_run", "segment"]
 
+# Patterns are compiled when the first text needs them: for all of them a worker would take 6 ms, and most need none.
 _ASCII = bytes(range(128))
 
 # Letters that Unicode does not decompose; casefold() folds ß, ﬁ and ς.
@@ -33,10 +34,10 @@ _MARKS = (
     "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 )
-_DROPPED = re.compile(f"[{_INVISIBLE}{_MARKS}]+")
+_DROPPED = f"[{_INVISIBLE}{_MARKS}]+"
 
 # All but what FTS5's tokenizer folds as `fold` does; a test compares them.
-_NOT_PLAIN = re.compile(
+_NOT_PLAIN = (
     "[^\u00a1-\u00a9\u00ab\u00ac\u00ae-\u00b1\u00b6\u00b7\u00bb\u00bf-\u00c5\u00c7-\u00cf\u00d1-\u00d6\u00d7"
     "\u00d9-\u00dd\u00e0-\u00e5\u00e7-\u00ef\u00f1-\u00f6\u00f7\u00f9-\u00fd\u00ff-\u010f\u0112-\u0125\u0128-\u012f"
     "\u0134-\u0137\u0139-\u013e\u0143-\u0148\u014c-\u0151\u0154-\u0165\u0168-\u017e"
@@ -51,12 +52,12 @@ _BMP = (
 )
 _BEYOND_BMP = "\U00020000-\U0003ffff"
 UNSPACED = _BMP + _BEYOND_BMP
-_RUN = re.compile(f"[{_BMP}]+|[{_BEYOND_BMP}]+")  # a single set would be ten times slower
-_LAST_RUN = re.compile(f"([{UNSPACED}]+)\\W*$")
+_RUN = f"[{_BMP}]+|[{_BEYOND_BMP}]+"  # a single set would be ten times slower
+_LAST_RUN = f"([{UNSPACED}]+)\\W*$"
 
 
 def is_plain(text: str) -> bool:
-    return text.isascii() or _NOT_PLAIN.search(_beyond_ascii(text)) is None
+    return text.isascii() or re.search(_NOT_PLAIN, _beyond_ascii(text)) is None
 
 
 def fold(text: str) -> str:
@@ -72,7 +73,7 @@ def fold(text: str) -> str:
 
 
 def _drop(text: str) -> str:
-    return _DROPPED.sub("", text) if _DROPPED.search(_beyond_ascii(text)) else text
+    return re.sub(_DROPPED, "", text) if re.search(_DROPPED, _beyond_ascii(text)) else text
 
 
 def _beyond_ascii(text: str) -> str:
@@ -85,7 +86,7 @@ def segment(folded: str, *, is_open: bool = False) -> str:
     of a run at the end, which may continue in the indexed text."""
     if folded.isascii():
         return folded
-    text = _RUN.sub(_pairs, folded)
+    text = re.sub(_RUN, _pairs, folded)
     run = last_run(folded) if is_open else ""
     return text[: text.rindex(f" {run[-1]} ")] if len(run) > 1 else text
 
@@ -96,9 +97,9 @@ def _pairs(run: re.Match[str]) -> str:
 
 
 def last_run(folded: str) -> str:
-    run = _LAST_RUN.search(folded)
+    run = None if folded.isascii() else re.search(_LAST_RUN, folded)
     return run[1] if run is not None else ""
 
 
 def is_unspaced(text: str) -> bool:
-    return not text.isascii() and _RUN.search(text) is not None
+    return not text.isascii() and re.search(_RUN, text) is not None

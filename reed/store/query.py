@@ -23,7 +23,8 @@ MAX_LIMIT = 1000
 MAX_HIT = 100_000  # offset + limit
 
 _MARKS = ("Mn", "Mc")
-_WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # or a character of an unspaced script
+_ASCII_WORD = r"[^\W_]+"
+_WORD = f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+"  # or a character of an unspaced script
 
 
 class Term(NamedTuple):
@@ -78,9 +79,10 @@ def parse(query: str) -> list[Term]:
 
 def _words(text: str) -> list[re.Match[str]]:
     """As the index has them: a mark is part of a word, also a first one."""
-    if not text.isascii():
-        text = "".join("x" if category(each) in _MARKS and not is_unspaced(each) else each for each in text)
-    return list(_WORD.finditer(text))
+    if text.isascii():
+        return list(re.finditer(_ASCII_WORD, text))
+    text = "".join("x" if category(each) in _MARKS and not is_unspaced(each) else each for each in text)
+    return list(re.finditer(_WORD, text))
 
 
 def hit_limit(limit: int, offset: int) -> int:

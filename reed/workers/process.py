@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import socket
-import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -105,4 +104,6 @@ def _outcome(
     except MemoryError:
         return encode(Outcome.MEMORY, None), False
     except Exception:  # noqa: BLE001 - the core writes it to its log
+        import traceback  # takes 2 ms, and few workers need it
+
         return encode(Outcome.BUG, traceback.format_exc()), True

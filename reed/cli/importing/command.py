@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 from reed.cli.importing.plain import Keys, Naming, NumberedLines, define_if_missing, require_field
@@ -111,4 +110,4 @@ def _open(path: str) -> Iterator[tuple[BinaryIO, int]]:
     if os.path.isdir(path):
         raise ReedError(f"{path} is a folder", hint=f"reed import {path} --markdown reads its files of Markdown")
     with open(path, "rb") as file:
-        yield file, Path(path).stat().st_size
+        yield file, os.fstat(file.fileno()).st_size

@@ -39,7 +39,7 @@ _LAST_SEQUENCE = (
 
 _READING = "reed.store.sqlite.reading"
 HANDLERS = {
-    "search": f"{_READING}:run_search",
+    "search": "reed.store.sqlite.search:run_search",
     "page": f"{_READING}:read_page",
     "find": f"{_READING}:find_page",
     "tree": f"{_READING}:read_tree",

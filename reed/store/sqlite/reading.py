@@ -1,6 +1,7 @@
 """Long reads in a worker, a function for each kind of job (workers.md#jobs). Each sees one snapshot.
 
-Results are what marshal can carry, so records and hits are tuples.
+Results are what marshal can carry, so records are tuples. Searches have a module of their own (`search`): a worker that
+imports all of these takes three times as long until the first one.
 """
 
 from __future__ import annotations
@@ -8,15 +9,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from reed.errors import StoreFailed
 from reed.store.contents import MAX_CHECKED, check_stored
-from reed.store.query import hit_limit, parse
 from reed.store.snippets import marshalled
 from reed.store.sqlite.files import Source, connect, errors_of, snapshot
 from reed.store.sqlite.find import Find
 from reed.store.sqlite.graph import SqliteGraph, tree
 from reed.store.sqlite.lookup import Lookup
-from reed.store.sqlite.search import search
 from reed.store.types import compile_type
 
 _OF_TYPE = "SELECT id, name, content FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence LIMIT ?"
@@ -53,23 +51,6 @@ def check_type(source: Source, type_name: str, definition: bytes, after: int, li
             return check_stored(rows, type_, limit)
         finally:
             rows.close()
-
-
-def run_search(
-    source: Source, query: str, type_name: str, columns: list[int], limit: int, offset: int
-) -> tuple[int, Rows]:
-    """Also parses the query: compiling the patterns for that takes 17 ms, which would be a turn of the loop."""
-    limit = hit_limit(limit, offset)
-    terms = parse(query)
-    with errors_of(source[0]), snapshot(source, with_index=True) as connection:
-        try:
-            page = search(connection, terms, type_name, columns, limit, offset)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            path = Source(*source).index_path
-            raise StoreFailed(f"{path} is damaged: {error}", hint="`reed search index` makes it again") from error
-    return page.total, [tuple(hit) for hit in page.hits]
 
 
 def run_checkpoint(source: Source) -> None:

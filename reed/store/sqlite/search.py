@@ -12,11 +12,13 @@ import heapq
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from reed.store.base import HitPage
+from reed.errors import StoreFailed
 from reed.store.excerpt import Excerpts
-from reed.store.query import Term
+from reed.store.query import Term, hit_limit, parse
 from reed.store.search_text import WEIGHTS
+from reed.store.sqlite.files import Source, errors_of, snapshot
 from reed.store.sqlite.index_file import TEXT_COLUMNS
 from reed.wire.search import SearchHit
 
@@ -30,18 +32,36 @@ _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
 _TEXTS = f"SELECT written, {TEXT_COLUMNS} FROM index_file.search WHERE rowid = ?"
 
 
+Found = tuple[int, list[tuple[Any, ...]]]  # how many match, and a SearchHit for each of the window
+
+
+def run_search(source: Source, query: str, type_name: str, columns: list[int], limit: int, offset: int) -> Found:
+    """A job of a worker, which also parses the query: patterns for that may take 17 ms, which would be a turn of the
+    loop."""
+    limit = hit_limit(limit, offset)
+    terms = parse(query)
+    with errors_of(source[0]), snapshot(source, with_index=True) as connection:
+        try:
+            return _search(connection, terms, type_name, columns, limit, offset)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            path = Source(*source).index_path
+            raise StoreFailed(f"{path} is damaged: {error}", hint="`reed search index` makes it again") from error
+
+
 def expression(terms: Sequence[Term]) -> str:
     return " AND ".join(f'"{term.phrase}"*' if term.is_prefix else f'"{term.phrase}"' for term in terms)
 
 
-def search(
+def _search(
     connection: sqlite3.Connection,
     terms: Sequence[Term],
     type_name: str,
     columns: Collection[int],
     limit: int,
     offset: int,
-) -> HitPage:
+) -> Found:
     """Score every match, keep the best, and fetch those. `columns` are those of the index that any type uses."""
     ordered = sorted(columns)
     squares = [float(WEIGHTS[column]) ** 2 for column in ordered]
@@ -72,8 +92,8 @@ def search(
         snippet_id, kind, name = connection.execute(_HIT, (-sequence,)).fetchone()
         written, *texts = connection.execute(_TEXTS, (-sequence,)).fetchone()
         shown = json.loads(written) if written else [text for text in texts if text]
-        hits.append(SearchHit(snippet_id, kind, name, score, excerpts.of(shown)))
-    return HitPage(total, hits)
+        hits.append(tuple(SearchHit(snippet_id, kind, name, score, excerpts.of(shown))))
+    return total, hits
 
 
 def _only(column: int) -> str:
