@@ -8,7 +8,7 @@ FTS5's positions took longer than the search. Folding changes lengths, so positi
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 
@@ -79,7 +79,7 @@ class Excerpts:
         )
         most, best = 0, 0
         for first, (at, _) in enumerate(positions):
-            near = {number for position, number in islice(positions, first, None) if position - at < _WINDOW}
+            near = {number for _, number in positions[first : bisect_left(positions, (at + _WINDOW,))]}
             if len(near) > most:
                 most, best = len(near), at
             if most == len(self._terms):
