@@ -114,7 +114,7 @@ SUBCOMMANDS = {
         "Print frames as they pass, decoded; with NAME only those of that plugin",
         (
             Option("--record", "F", "write the frames to a file too"),
-            Option("--from-file", "F", "print the frames of such a file instead", alias="--read"),
+            Option("--from-file", "F", "print the frames of such a file instead"),
             Option("--count", "N", "stop after N frames (0, the default: never)", number=U32),
         ),
         """

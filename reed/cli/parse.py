@@ -32,10 +32,9 @@ class Option:
     number    the range of a numeric value
     many      the option may be repeated
     replaces  a positional that the option replaces, as --all replaces NAME
-    alias     an older name, not shown
     """
 
-    __slots__ = ("alias", "help", "many", "name", "number", "replaces", "short", "value")
+    __slots__ = ("help", "many", "name", "number", "replaces", "short", "value")
 
     def __init__(
         self,
@@ -47,7 +46,6 @@ class Option:
         many: bool = False,
         short: str = "",
         replaces: str = "",
-        alias: str = "",
     ) -> None:
         self.name = name
         self.value = value
@@ -56,7 +54,6 @@ class Option:
         self.many = many
         self.short = short
         self.replaces = replaces
-        self.alias = alias
 
 
 class Subcommand:
@@ -149,8 +146,7 @@ def parse(name: str, subcommand: Subcommand, given: Sequence[str]) -> Args:
             rest.append(more)
         option = known.get(written)
         if option is None:
-            shown = {each for each in known if each != known[each].alias}
-            raise _wrong(name, subcommand, f"unknown option {written}", nearest(written, sorted(shown)))
+            raise _wrong(name, subcommand, f"unknown option {written}", nearest(written, sorted(known)))
         if option.value and not equals:
             value = rest.pop() if rest else ""
             if not value:
@@ -167,9 +163,9 @@ def parse(name: str, subcommand: Subcommand, given: Sequence[str]) -> Args:
 
 
 def known_options(subcommand: Subcommand) -> dict[str, Option]:
-    """By name, short name and alias."""
+    """By name and short name."""
     known = {option.name: option for option in (*subcommand.options, *GLOBAL_OPTIONS)}
-    return known | {each: option for option in known.values() for each in (option.short, option.alias) if each}
+    return known | {option.short: option for option in known.values() if option.short}
 
 
 def split_option(arg: str, known: Mapping[str, Option]) -> tuple[str, str, str, str]:

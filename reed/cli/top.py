@@ -99,7 +99,7 @@ SUBCOMMANDS = {
         top,
         "",
         "Live view of the core and its plugins, the busiest first; Ctrl-C ends it",
-        (Option("--interval", "SECONDS", "seconds between two samples (1)", number=U32, alias="--every"),),
+        (Option("--interval", "SECONDS", "seconds between two samples (1)", number=U32),),
         "Requires the package rich: pip install 'reed-cms[tui]'.",
     ),
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VENDORED = "vendor/reed-plugin"  # below a plugin's folder
 _CRATE = Path(__file__).parent.parent / "rust"
 _MAX_LINES = 30
-_BUILDER = r'\bPlugin::(?:builder|new)\(\s*"[^"\n]*",\s*"([^"\n]*)"'
+_BUILDER = r'\bPlugin::builder\(\s*"[^"\n]*",\s*"([^"\n]*)"'
 _SOURCES = {"Cargo.toml", "Cargo.lock", "build.rs", "plugin.yaml"}  # besides src/
 _AFTER_FAILURE = r"^(?:failures:|stack backtrace:|note: run with `RUST_BACKTRACE)"
 _ERROR = r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at"

@@ -50,24 +50,6 @@ def test_short_options():
             parse("try", subcommand, words)
 
 
-def test_an_alias_works_and_is_not_shown():
-    subcommand = Subcommand(lambda args, output: 0, "", "Try", (Option("--interval", "N", alias="--every"),))
-    assert parse("try", subcommand, ["--every", "3"]).text("--interval") == "3"
-    assert "--every" not in help_text("try", subcommand)
-    with pytest.raises(UsageError) as caught:
-        parse("try", subcommand, ["--evry", "3"])
-    assert "--every" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("noun", "old", "new"), [("top", "--every", "--interval"), ("monitor", "--read", "--from-file")]
-)
-def test_old_names_of_options_work_and_are_hidden(noun, old, new):
-    subcommand = subcommands(noun)[noun]
-    assert parse(noun, subcommand, [old, "1"]).text(new) == "1"
-    assert old not in help_text(noun, subcommand)
-
-
 def test_defaults():
     args = parse("try", TRY, ["home"])
     assert args.arg("CHILD") == ""

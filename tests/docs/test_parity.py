@@ -65,22 +65,19 @@ def of_lua() -> Iterator[str]:
 
 
 def of_rust() -> Iterator[str]:
-    """`pub fn` in its sources, but those that are deprecated."""
+    """`pub fn` in its sources."""
     for path in sorted(RUST.rglob("*.rs")):
         if PRIVATE & set(path.relative_to(RUST).parts):
             continue
-        owner, is_deprecated = "", False
+        owner = ""
         for line in path.read_text(encoding="utf-8").splitlines():
             if match := re.match(r"impl(?:<[^>]*>)? (?:.* for )?(\w+)", line):
                 owner = match[1]
             elif line == "}":
                 owner = ""
-            is_deprecated = is_deprecated or "#[deprecated" in line
-            if match := re.match(r"(?: {4})?pub fn (\w+)", line):
-                if not is_deprecated and owner not in PRIVATE_TYPES:
-                    module = f"{path.stem}::" if path.stem in ("log", "strict_json") else ""
-                    yield f"{owner}::{match[1]}" if owner else f"{module}{match[1]}"
-                is_deprecated = False
+            if (match := re.match(r"(?: {4})?pub fn (\w+)", line)) and owner not in PRIVATE_TYPES:
+                module = f"{path.stem}::" if path.stem in ("log", "strict_json") else ""
+                yield f"{owner}::{match[1]}" if owner else f"{module}{match[1]}"
 
 
 def of_python() -> Iterator[str]:

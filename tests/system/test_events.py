@@ -177,7 +177,7 @@ def test_forbidden_filter_responses(site):
 
 
 def test_a_plugins_own_writes_skip_its_filter(site):
-    code = FILTER % "s" + 'plugin.action("make", function() return reed.snippet.create("page", {title = ""}) end)\n'
+    code = FILTER % "s" + 'plugin.action("make", function() return reed.snippet.create("page", "", {title = ""}) end)\n'
     manifest = filtering().replace("limits", "  make: {command_id: 2}\nlimits")
     with start(site, add(site, "seo", code, manifest)) as client:
         client.plugin_start("seo")

@@ -36,8 +36,8 @@ plugin.action("copy", function()
       if snippet.type == "source" then
         local copy = {}
         for key, value in pairs(snippet.content) do copy[key] = value end
-        reed.snippet.create("target", snippet.content)
-        reed.snippet.create("copied", copy)
+        reed.snippet.create("target", nil, snippet.content)
+        reed.snippet.create("copied", nil, copy)
         count = count + 1
       end
     end

@@ -50,12 +50,8 @@ reed.snippet = {
     return page.snippets, page.cursor
   end,
 
-  --- The old order create(type, content, name) is accepted too: no name is a table, or starts with a brace.
   create = function(type_name, name, content)
     expect(type_name, "string", "snippet.create: type")
-    if type(name) == "table" or type(name) == "string" and (content == nil or find(name, "^%s*{")) then
-      name, content = content, name
-    end
     expect(name, "string", "snippet.create: name", true)
     return write("snippet.create", encode { type_name, name or "" }, json_text(content, "snippet.create: content"))
   end,

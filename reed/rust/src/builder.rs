@@ -56,13 +56,6 @@ impl Plugin {
             reconnect_timeout: RECONNECT_TIMEOUT,
         })
     }
-
-    /// The former name of [`Plugin::builder`].
-    #[allow(clippy::new_ret_no_self)]
-    #[deprecated(since = "0.2.0", note = "renamed to `builder`")]
-    pub fn new(name: &str, version: &str) -> PluginBuilder {
-        Plugin::builder(name, version)
-    }
 }
 
 /// Collects the handlers and options of a [`Plugin`].
@@ -156,24 +149,6 @@ impl PluginBuilder {
     /// Runs the plugin until the core ends it.
     pub fn run(self) -> ExitCode {
         crate::host::run(&self.0)
-    }
-
-    /// The former name of [`PluginBuilder::metrics`].
-    #[deprecated(since = "0.2.0", note = "renamed to `metrics`")]
-    pub fn figures(self, figures: impl Fn() -> Value + Send + Sync + 'static) -> PluginBuilder {
-        self.metrics(figures)
-    }
-
-    /// The former name of [`PluginBuilder::concurrency`].
-    #[deprecated(since = "0.2.0", note = "renamed to `concurrency`")]
-    pub fn workers(self, count: usize) -> PluginBuilder {
-        self.concurrency(count)
-    }
-
-    /// The former name of [`PluginBuilder::reconnect_timeout`].
-    #[deprecated(since = "0.2.0", note = "renamed to `reconnect_timeout`")]
-    pub fn patience(self, patience: Duration) -> PluginBuilder {
-        self.reconnect_timeout(patience)
     }
 }
 

@@ -12,7 +12,6 @@ use crate::batch::Batch;
 use crate::commands::{RegistryCommands, Request, SchemaCommands, SearchCommands, SnippetCommands};
 use crate::connection::Connection;
 use crate::error::{Error, Written};
-use crate::log;
 use crate::shared::Shared;
 use crate::strict_json;
 use crate::wire::codes::{Command, Signal};
@@ -49,12 +48,6 @@ impl Context<'_> {
     /// A writable folder, for a plugin with the permission file_write.
     pub fn data_dir(&self) -> Option<&Path> {
         self.shared.environment.data_dir.as_deref()
-    }
-
-    /// Writes a line to the plugin's log.
-    #[deprecated(since = "0.2.0", note = "use `log::info` or another level")]
-    pub fn log(&self, line: &str) {
-        log::info(line);
     }
 
     /// Commands on snippets.
@@ -106,12 +99,6 @@ impl Context<'_> {
     /// Sends any command to the core, with a payload of [`wire`](crate::wire), and returns the payload of the response.
     pub fn command(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
         self.borrow()?.request(command, payload, COMMAND_TIMEOUT)
-    }
-
-    /// The former name of [`Context::command`].
-    #[deprecated(since = "0.2.0", note = "renamed to `command`")]
-    pub fn ask(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
-        self.command(command, payload)
     }
 
     /// Queues the writes of `writes`, and sends them in one go; the core commits together what arrives together. The

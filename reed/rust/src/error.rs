@@ -228,12 +228,6 @@ impl Error {
             _ => "",
         }
     }
-
-    /// The former name of [`Error::hint`].
-    #[deprecated(since = "0.2.0", note = "renamed to `hint`")]
-    pub fn next(&self) -> &'static str {
-        self.hint()
-    }
 }
 
 impl fmt::Display for Error {

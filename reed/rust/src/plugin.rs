@@ -60,14 +60,12 @@ pub trait ReedPlugin: Send + Sync {
 
     /// The plugin's own metrics, for `reed plugin health`.
     fn metrics(&self) -> Value {
-        #[allow(deprecated)]
-        self.figures()
+        Value::Null
     }
 
     /// How many calls are handled at the same time, each on a thread and a connection of its own.
     fn concurrency(&self) -> usize {
-        #[allow(deprecated)]
-        self.workers()
+        1
     }
 
     /// When the plugin sleeps, unless the core sets it.
@@ -77,28 +75,6 @@ pub trait ReedPlugin: Send + Sync {
 
     /// How long the plugin tries to reconnect to the core before it ends; 10 s by default.
     fn reconnect_timeout(&self) -> Duration {
-        #[allow(deprecated)]
-        self.patience()
-    }
-
-    /// The former name of [`ReedPlugin::metrics`].
-    #[doc(hidden)]
-    #[deprecated(since = "0.2.0", note = "renamed to `metrics`")]
-    fn figures(&self) -> Value {
-        Value::Null
-    }
-
-    /// The former name of [`ReedPlugin::concurrency`].
-    #[doc(hidden)]
-    #[deprecated(since = "0.2.0", note = "renamed to `concurrency`")]
-    fn workers(&self) -> usize {
-        1
-    }
-
-    /// The former name of [`ReedPlugin::reconnect_timeout`].
-    #[doc(hidden)]
-    #[deprecated(since = "0.2.0", note = "renamed to `reconnect_timeout`")]
-    fn patience(&self) -> Duration {
         RECONNECT_TIMEOUT
     }
 }
