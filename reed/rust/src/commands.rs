@@ -281,7 +281,6 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::wire::fields::{REF, Writer};
     use serde_json::json;
 
     const ID: &str = "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b";
@@ -300,8 +299,8 @@ mod tests {
     }
 
     fn written(status: u16) -> FakeCore {
-        let response = Writer::new().u16(status).text(ID, REF).unwrap().clipped16("").done();
-        FakeCore { response, request: RefCell::default() }
+        let answer = SnippetWritten { status, snippet_id: ID.to_owned(), error: String::new() };
+        FakeCore { response: answer.pack().unwrap(), request: RefCell::default() }
     }
 
     #[test]

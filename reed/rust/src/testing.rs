@@ -71,8 +71,7 @@ use crate::strict_json;
 use crate::sys::lock;
 use crate::wire::codes::{Command, Signal};
 use crate::wire::common::JsonResponse;
-use crate::wire::fields::{NAME, Writer};
-use crate::wire::snippets::{SnippetDelete, SnippetUpdate};
+use crate::wire::snippets::{SnippetCreate, SnippetDelete, SnippetUpdate};
 use post::FakePost;
 use server::State;
 
@@ -177,9 +176,9 @@ impl FakeCore {
 
     /// Creates a snippet, which is no write of the plugin, and returns its id. Panics if the name is in use.
     pub fn add(&self, snippet_type: &str, name: &str, content: Value) -> String {
-        let writer = Writer::new().text(snippet_type, NAME).and_then(|writer| writer.text(name, NAME));
-        let payload = writer.and_then(|writer| writer.tail32(&strict_json::text(&content)));
-        self.write(Command::SnippetCreate, payload.map(Writer::done))
+        let content = strict_json::text(&content);
+        let (snippet_type, semantic_name) = (snippet_type.to_owned(), name.to_owned());
+        self.write(Command::SnippetCreate, SnippetCreate { snippet_type, semantic_name, content }.pack())
     }
 
     /// Changes a snippet by a merge patch, as somebody else than the plugin would. Panics if there is none.

@@ -6,8 +6,7 @@ mod common;
 
 use common::{CoreEnd, FakeCore, snippet_page, snippet_written};
 use reed_plugin::wire::codes::{Command, flags};
-use reed_plugin::wire::fields::{NAME, REF, Reader};
-use reed_plugin::wire::snippets::Record;
+use reed_plugin::wire::snippets::{Record, SnippetList};
 use reed_plugin::{Error, Plugin, PluginBuilder, Signal, json};
 
 const IDS: [&str; 3] = [
@@ -100,8 +99,8 @@ fn each_fetches_a_page_when_it_is_needed() {
     link.send(1, b"", 0);
     answer(&mut link, Command::SnippetList, &snippet_page(IDS[1], &[record(0), record(1)]));
     let asked = answer(&mut link, Command::SnippetList, &snippet_page("", &[record(2)]));
-    let mut list = Reader::new(&asked, "SNIPPET_LIST");
-    assert_eq!((list.text(NAME).unwrap().as_str(), list.text(REF).unwrap().as_str()), ("page", IDS[1]));
+    let list = SnippetList::unpack(&asked).unwrap();
+    assert_eq!((list.snippet_type.as_str(), list.after.as_str()), ("page", IDS[1]));
     assert_eq!(link.answer_of(1), (200, json!(["p/0", "p/1", "p/2"])));
     link.send(1, br#"{"a":1}"#, 0);
     answer(&mut link, Command::SnippetFind, &snippet_page("", &[record(2)]));

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use common::{FakeCore, Peer, snippet_got, snippet_page, snippet_written};
 use reed_plugin::wire::codes::{Command, flags};
-use reed_plugin::wire::fields::{NAME, REF, Reader};
-use reed_plugin::wire::snippets::Record;
+use reed_plugin::wire::snippets::{Record, SnippetFind, SnippetRename};
 use reed_plugin::{Answer, Error, Plugin, PluginBuilder, Reply, Signal, Sleep, Value, json};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,15 +124,14 @@ fn snippets_are_found_by_fields_and_renamed() {
     link.send(9, br#"{"path":"a/b"}"#, 0);
     let asked = link.frame();
     assert_eq!(asked.command_id, Command::SnippetFind as u8);
-    let mut find = Reader::new(&asked.payload, "SNIPPET_FIND");
-    assert_eq!((find.text(NAME).unwrap().as_str(), find.text(REF).unwrap().as_str()), ("page", ""));
-    assert_eq!((find.u32().unwrap(), find.len32().unwrap()), (1, 14));
-    assert_eq!(find.rest(), br#"{"path":"a/b"}"#);
+    let find = SnippetFind::unpack(&asked.payload).unwrap();
+    assert_eq!((find.snippet_type.as_str(), find.after.as_str(), find.limit), ("page", "", 1));
+    assert_eq!(find.conditions, br#"{"path":"a/b"}"#);
     link.send(asked.command_id, &snippet_page(ID, &[record()]), flags::RESPONSE);
     let asked = link.frame();
     assert_eq!(asked.command_id, Command::SnippetRename as u8);
-    let mut rename = Reader::new(&asked.payload, "SNIPPET_RENAME");
-    assert_eq!((rename.text(REF).unwrap().as_str(), rename.text(NAME).unwrap().as_str()), (ID, "found"));
+    let rename = SnippetRename::unpack(&asked.payload).unwrap();
+    assert_eq!((rename.reference.as_str(), rename.semantic_name.as_str()), (ID, "found"));
     link.send(asked.command_id, &snippet_written(200, ID, ""), flags::RESPONSE);
     assert_eq!(link.answer_of(9), (200, json!({"id": ID, "after": ID})));
     link.send(9, b"{}", 0);

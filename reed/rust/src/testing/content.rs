@@ -11,9 +11,15 @@ use crate::strict_json;
 use crate::sys::now_micros;
 use crate::testing::Write;
 use crate::wire::codes::Command;
-use crate::wire::common::JsonResponse;
-use crate::wire::fields::{NAME, REF, Reader, Writer};
-use crate::wire::snippets::Record;
+use crate::wire::common::{Done, JsonResponse};
+use crate::wire::fields::{NAME, REF, Reader};
+use crate::wire::registry::{Definition, RegistryGot, RegistryPage};
+use crate::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
+use crate::wire::search::{SearchHit, SearchIndexed, SearchPage, SearchQuery};
+use crate::wire::snippets::{
+    Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetPage, SnippetRename,
+    SnippetRestore, SnippetUpdate, SnippetWritten,
+};
 
 const DEFAULT_PAGE: usize = 100;
 
@@ -39,26 +45,24 @@ struct Bond {
 
 impl FakeContent {
     pub(super) fn handle(&mut self, command: Command, payload: &[u8]) -> Answered {
-        let mut reader = Reader::new(payload, "request");
-        let reader = &mut reader;
         match command {
-            Command::SnippetGet => self.get(reader),
-            Command::SnippetList => self.list(reader, false),
-            Command::SnippetFind => self.list(reader, true),
-            Command::SnippetCreate => self.create(reader),
-            Command::SnippetUpdate => self.update(reader),
-            Command::SnippetRename => self.rename(reader),
-            Command::SnippetDelete => self.delete(reader),
-            Command::SnippetRestore => self.restore(reader),
-            Command::SchemaBond => self.bond(reader),
-            Command::SchemaUnbond => self.unbond(reader),
-            Command::SchemaTree => self.tree(reader),
-            Command::RegistryDefine => self.define(reader),
-            Command::RegistryGet => self.definition(reader),
+            Command::SnippetGet => self.get(&Reader::new(payload, "SNIPPET_GET").text(REF)?),
+            Command::SnippetList => self.list(SnippetList::unpack(payload)?),
+            Command::SnippetFind => self.find_all(SnippetFind::unpack(payload)?),
+            Command::SnippetCreate => self.create(SnippetCreate::unpack(payload)?),
+            Command::SnippetUpdate => self.update(SnippetUpdate::unpack(payload)?),
+            Command::SnippetRename => self.rename(SnippetRename::unpack(payload)?),
+            Command::SnippetDelete => self.delete(SnippetDelete::unpack(payload)?),
+            Command::SnippetRestore => self.restore(SnippetRestore::unpack(payload)?),
+            Command::SchemaBond => self.bond(SchemaBond::unpack(payload)?),
+            Command::SchemaUnbond => self.unbond(SchemaUnbond::unpack(payload)?),
+            Command::SchemaTree => self.tree(&SchemaTree::unpack(payload)?),
+            Command::RegistryDefine => self.define(Definition::unpack(payload)?),
+            Command::RegistryGet => self.definition(Reader::new(payload, "REGISTRY_GET").text(NAME)?),
             Command::RegistryList => self.definitions(),
-            Command::RegistryDelete => self.undefine(reader),
-            Command::SearchQuery => self.search(reader),
-            Command::SearchIndex => Ok((Writer::new().u16(200).u32(self.count()).done(), None)),
+            Command::RegistryDelete => self.undefine(&Reader::new(payload, "REGISTRY_DELETE").text(NAME)?),
+            Command::SearchQuery => self.search(&SearchQuery::unpack(payload)?),
+            Command::SearchIndex => Ok((SearchIndexed { status: 200, indexed: self.count() }.pack()?, None)),
             _ => Err(Error::fail(
                 501,
                 format!("the fake core does not know {command:?}; FakeCore::respond sets its response"),
@@ -81,34 +85,35 @@ impl FakeContent {
 
     // Snippets
 
-    fn get(&self, reader: &mut Reader<'_>) -> Answered {
-        let record = self.record(&reader.text(REF)?)?;
-        Ok((pack(record, Writer::new().u16(200))?.done(), None))
+    fn get(&self, reference: &str) -> Answered {
+        Ok((SnippetGot { status: 200, record: self.record(reference)?.clone() }.pack()?, None))
     }
 
-    fn list(&self, reader: &mut Reader<'_>, with_conditions: bool) -> Answered {
-        let (kind, after, limit) = (reader.text(NAME)?, reader.text(REF)?, reader.u32()?);
-        let conditions = if with_conditions { object(json_tail(reader)?)? } else { Map::new() };
-        let limit = if limit == 0 { DEFAULT_PAGE } else { limit as usize };
-        let mut found = Vec::new();
-        for record in self.records.values().filter(|record| record.id > after && of_type(record, &kind)) {
+    fn list(&self, asked: SnippetList) -> Answered {
+        let SnippetList { snippet_type, after, limit } = asked;
+        self.find_all(SnippetFind { snippet_type, after, limit, conditions: b"{}".to_vec() })
+    }
+
+    fn find_all(&self, asked: SnippetFind) -> Answered {
+        let conditions = object(&asked.conditions)?;
+        let limit = if asked.limit == 0 { DEFAULT_PAGE } else { asked.limit as usize };
+        let mut records = Vec::new();
+        for record in self.records.values().filter(|record| record.id > asked.after) {
             let content = strict_json::parse(&record.content)?;
-            if conditions.iter().all(|(field, wanted)| content.get(field) == Some(wanted)) {
-                found.push(record);
+            let fits = conditions.iter().all(|(field, wanted)| content.get(field) == Some(wanted));
+            if fits && of_type(record, &asked.snippet_type) {
+                records.push(record.clone());
             }
         }
-        let cursor = found.get(limit).and_then(|_| found.get(limit - 1)).map_or("", |last| last.id.as_str());
-        found.truncate(limit);
-        let mut writer = Writer::new().u16(200).u32(found.len() as u32).text(cursor, REF)?;
-        for record in found {
-            writer = pack(record, writer)?;
-        }
-        Ok((writer.done(), None))
+        let is_last = records.len() <= limit;
+        records.truncate(limit);
+        let cursor = records.last().filter(|_| !is_last).map(|last| last.id.clone()).unwrap_or_default();
+        Ok((SnippetPage { status: 200, cursor, records }.pack()?, None))
     }
 
-    fn create(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let (kind, name) = (reader.text(NAME)?, reader.text(NAME)?);
-        let content = Value::Object(object(json_tail(reader)?)?);
+    fn create(&mut self, asked: SnippetCreate) -> Answered {
+        let (kind, name) = (asked.snippet_type, asked.semantic_name);
+        let content = Value::Object(object(&asked.content)?);
         self.check_name(&name, "")?;
         let (id, now) = (self.next_id(), now_micros());
         let record = Record {
@@ -124,9 +129,9 @@ impl FakeContent {
         written(Command::SnippetCreate, 201, id, json!({"type": kind, "name": name, "content": content}))
     }
 
-    fn update(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let (reference, if_version) = (reader.text(REF)?, reader.u32()?);
-        let patch = Value::Object(object(json_tail(reader)?)?);
+    fn update(&mut self, asked: SnippetUpdate) -> Answered {
+        let (reference, if_version) = (asked.reference, asked.if_version);
+        let patch = Value::Object(object(&asked.patch)?);
         let record = self.record(&reference)?;
         if if_version != 0 && if_version != record.version {
             let version = record.version;
@@ -140,16 +145,16 @@ impl FakeContent {
         written(Command::SnippetUpdate, 200, id, fields)
     }
 
-    fn rename(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let (reference, name) = (reader.text(REF)?, reader.text(NAME)?);
+    fn rename(&mut self, asked: SnippetRename) -> Answered {
+        let (reference, name) = (asked.reference, asked.semantic_name);
         let id = self.record(&reference)?.id.clone();
         self.check_name(&name, &id)?;
         self.change(&id, |record| record.semantic_name.clone_from(&name));
         written(Command::SnippetRename, 200, id, json!({"ref": reference, "name": name}))
     }
 
-    fn delete(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let (reference, cascade) = (reader.text(REF)?, reader.u8()? == 1);
+    fn delete(&mut self, asked: SnippetDelete) -> Answered {
+        let SnippetDelete { reference, cascade } = asked;
         let id = self.record(&reference)?.id.clone();
         let is_bonded = |bond: &Bond| bond.parent == id || bond.child == id;
         if !cascade && self.bonds.iter().any(is_bonded) {
@@ -160,9 +165,8 @@ impl FakeContent {
         written(Command::SnippetDelete, 200, id, json!({"ref": reference, "cascade": cascade}))
     }
 
-    fn restore(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let flags = reader.u8()?;
-        let record = Record::unpack_from(reader)?;
+    fn restore(&mut self, asked: SnippetRestore) -> Answered {
+        let SnippetRestore { flags, record } = asked;
         let fields = json!({
             "flags": flags, "type": record.snippet_type, "name": record.semantic_name, "version": record.version,
             "content": strict_json::parse(&record.content)?,
@@ -197,11 +201,8 @@ impl FakeContent {
 
     // Bonds
 
-    fn bond(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let (parent, child) = (reader.text(REF)?, reader.text(REF)?);
-        let weight = reader.i32()?;
-        let size = usize::from(reader.u16()?);
-        let path = reader.text_tail(size)?;
+    fn bond(&mut self, asked: SchemaBond) -> Answered {
+        let SchemaBond { parent, child, weight, path } = asked;
         let (parent_id, child_id) = (self.record(&parent)?.id.clone(), self.record(&child)?.id.clone());
         if self.bonds.iter().any(|bond| bond.parent == parent_id && bond.child == child_id) {
             return Err(Error::fail(409, format!("{parent} and {child} are already bonded")));
@@ -209,12 +210,12 @@ impl FakeContent {
         let id = self.next_id();
         let fields = json!({"parent": parent, "child": child, "weight": weight, "path": path});
         self.bonds.push(Bond { parent: parent_id, child: child_id, weight, path });
-        let payload = Writer::new().u16(201).text(&id, REF)?.clipped16("").done();
-        Ok((payload, Some(Write { command: Command::SchemaBond, id, fields })))
+        let answer = SchemaBonded { status: 201, bond_id: id.clone(), error: String::new() };
+        Ok((answer.pack()?, Some(Write { command: Command::SchemaBond, id, fields })))
     }
 
-    fn unbond(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let (parent, child) = (reader.text(REF)?, reader.text(REF)?);
+    fn unbond(&mut self, asked: SchemaUnbond) -> Answered {
+        let SchemaUnbond { parent, child } = asked;
         let (parent_id, child_id) = (self.record(&parent)?.id.clone(), self.record(&child)?.id.clone());
         let before = self.bonds.len();
         self.bonds.retain(|bond| bond.parent != parent_id || bond.child != child_id);
@@ -224,15 +225,14 @@ impl FakeContent {
         done(Command::SchemaUnbond, 200, json!({"parent": parent, "child": child}))
     }
 
-    fn tree(&self, reader: &mut Reader<'_>) -> Answered {
-        let (root, depth) = (reader.text(REF)?, reader.u8()?);
-        let levels = if depth == 0 { usize::from(u8::MAX) } else { usize::from(depth) };
-        let tree = if root.is_empty() {
+    fn tree(&self, asked: &SchemaTree) -> Answered {
+        let levels = usize::from(if asked.depth == 0 { u8::MAX } else { asked.depth });
+        let tree = if asked.root.is_empty() {
             let is_child = |id: &str| self.bonds.iter().any(|bond| bond.child == id);
             let roots = self.records.values().filter(|record| !is_child(&record.id));
             Value::Array(roots.map(|record| self.node(record, 0, "", levels)).collect())
         } else {
-            self.node(self.record(&root)?, 0, "", levels)
+            self.node(self.record(&asked.root)?, 0, "", levels)
         };
         Ok((JsonResponse { status: 200, json: strict_json::text(&tree) }.pack()?, None))
     }
@@ -252,46 +252,42 @@ impl FakeContent {
 
     // Types
 
-    fn define(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let name = reader.text(NAME)?;
-        let definition = Value::Object(object(json_tail(reader)?)?);
+    fn define(&mut self, asked: Definition) -> Answered {
+        let name = asked.type_name;
+        let definition = Value::Object(object(&asked.definition)?);
         let is_new = self.types.insert(name.clone(), strict_json::text(&definition)).is_none();
         let status = if is_new { 201 } else { 200 };
         done(Command::RegistryDefine, status, json!({"name": name, "definition": definition}))
     }
 
-    fn definition(&self, reader: &mut Reader<'_>) -> Answered {
-        let name = reader.text(NAME)?;
-        let definition = self.types.get(&name).ok_or_else(|| no_type(&name))?;
-        Ok((Writer::new().u16(200).text(&name, NAME)?.tail32(definition)?.done(), None))
+    fn definition(&self, type_name: String) -> Answered {
+        let definition = self.types.get(&type_name).cloned().ok_or_else(|| no_type(&type_name))?;
+        Ok((RegistryGot { status: 200, definition: Definition { type_name, definition } }.pack()?, None))
     }
 
     fn definitions(&self) -> Answered {
-        let mut writer = Writer::new().u16(200).u32(self.types.len() as u32);
-        for (name, definition) in &self.types {
-            writer = writer.text(name, NAME)?.tail32(definition)?;
-        }
-        Ok((writer.done(), None))
+        let all = self.types.iter();
+        let definitions = all
+            .map(|(name, definition)| Definition { type_name: name.clone(), definition: definition.clone() })
+            .collect();
+        Ok((RegistryPage { status: 200, definitions }.pack()?, None))
     }
 
-    fn undefine(&mut self, reader: &mut Reader<'_>) -> Answered {
-        let name = reader.text(NAME)?;
+    fn undefine(&mut self, name: &str) -> Answered {
         if self.records.values().any(|record| record.snippet_type == name) {
             return Err(Error::fail(409, format!("type {name:?} has snippets")));
         }
-        self.types.remove(&name).ok_or_else(|| no_type(&name))?;
+        self.types.remove(name).ok_or_else(|| no_type(name))?;
         done(Command::RegistryDelete, 200, json!({"name": name}))
     }
 
     // Search
 
     /// Snippets whose content has all words; the score is the number of occurrences.
-    fn search(&self, reader: &mut Reader<'_>) -> Answered {
-        let (kind, limit, offset) = (reader.text(NAME)?, reader.u32()? as usize, reader.u32()? as usize);
-        let size = usize::from(reader.u16()?);
-        let query = reader.text_tail(size)?.to_lowercase();
+    fn search(&self, asked: &SearchQuery) -> Answered {
+        let query = asked.query.to_lowercase();
         let mut hits = Vec::new();
-        for record in self.records.values().filter(|record| of_type(record, &kind)) {
+        for record in self.records.values().filter(|record| of_type(record, &asked.snippet_type)) {
             let text = String::from_utf8_lossy(&record.content).to_lowercase();
             let counts: Vec<usize> =
                 query.split_whitespace().map(|word| text.matches(word).count()).collect();
@@ -301,31 +297,26 @@ impl FakeContent {
         }
         hits.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
         let total = hits.len() as u32;
-        let page: Vec<_> =
-            hits.into_iter().skip(offset).take(if limit == 0 { usize::MAX } else { limit }).collect();
-        let mut writer = Writer::new().u16(200).u32(total).u32(page.len() as u32);
-        for (score, record) in page {
-            writer = writer.text(&record.id, REF)?.text(&record.snippet_type, NAME)?;
-            writer = writer.text(&record.semantic_name, NAME)?.f32(score as f32).clipped16("");
-        }
-        Ok((writer.done(), None))
+        let limit = if asked.limit == 0 { usize::MAX } else { asked.limit as usize };
+        let page = hits.into_iter().skip(asked.offset as usize).take(limit);
+        let hits = page.map(|(score, record)| SearchHit {
+            id: record.id.clone(),
+            snippet_type: record.snippet_type.clone(),
+            semantic_name: record.semantic_name.clone(),
+            score: score as f32,
+            excerpt: String::new(),
+        });
+        Ok((SearchPage { status: 200, total, hits: hits.collect() }.pack()?, None))
     }
 }
 
-fn pack(record: &Record, writer: Writer) -> Result<Writer, Error> {
-    let writer = writer.text(&record.id, REF)?.text(&record.snippet_type, NAME)?;
-    let writer = writer.text(&record.semantic_name, NAME)?.u32(record.version);
-    writer.u64(record.created_at).u64(record.updated_at).tail32(&record.content)
-}
-
 fn written(command: Command, status: u16, id: String, fields: Value) -> Answered {
-    let payload = Writer::new().u16(status).text(&id, REF)?.clipped16("").done();
-    Ok((payload, Some(Write { command, id, fields })))
+    let answer = SnippetWritten { status, snippet_id: id.clone(), error: String::new() };
+    Ok((answer.pack()?, Some(Write { command, id, fields })))
 }
 
 fn done(command: Command, status: u16, fields: Value) -> Answered {
-    let payload = Writer::new().u16(status).clipped16("").done();
-    Ok((payload, Some(Write { command, id: String::new(), fields })))
+    Ok((Done { status, error: String::new() }.pack()?, Some(Write { command, id: String::new(), fields })))
 }
 
 fn no_type(name: &str) -> Error {
@@ -336,13 +327,8 @@ fn of_type(record: &Record, kind: &str) -> bool {
     kind.is_empty() || record.snippet_type == kind
 }
 
-fn json_tail(reader: &mut Reader<'_>) -> Result<Value, Error> {
-    let size = reader.len32()?;
-    strict_json::parse(reader.tail(size)?)
-}
-
-fn object(value: Value) -> Result<Map<String, Value>, Error> {
-    match value {
+fn object(text: &[u8]) -> Result<Map<String, Value>, Error> {
+    match strict_json::parse(text)? {
         Value::Object(fields) => Ok(fields),
         other => Err(Error::fail(422, format!("expected a JSON object, found {other}"))),
     }

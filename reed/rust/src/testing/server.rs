@@ -16,32 +16,6 @@ use crate::wire::common::{ErrorResponse, SignalMessage};
 use crate::wire::frames::{Frame, FrameBuffer, encode};
 
 const CHUNK: usize = 64 * 1024;
-/// The commands that a plugin can be permitted.
-const COMMANDS: [Command; 23] = [
-    Command::SnippetCreate,
-    Command::SnippetUpdate,
-    Command::SnippetDelete,
-    Command::SnippetGet,
-    Command::SnippetList,
-    Command::SnippetFind,
-    Command::SnippetRestore,
-    Command::SnippetRename,
-    Command::SnippetNames,
-    Command::SchemaBond,
-    Command::SchemaUnbond,
-    Command::SchemaTree,
-    Command::RegistryDefine,
-    Command::RegistryGet,
-    Command::RegistryList,
-    Command::RegistryCheck,
-    Command::RegistryDelete,
-    Command::SearchQuery,
-    Command::SearchIndex,
-    Command::PluginHealth,
-    Command::PluginList,
-    Command::PluginSend,
-    Command::SystemStats,
-];
 
 /// What the test sets, and what the plugin has sent.
 #[derive(Debug, Default)]
@@ -88,6 +62,7 @@ fn permission(command: Command) -> &'static str {
         | Command::SnippetList
         | Command::SnippetFind
         | Command::SnippetNames
+        | Command::SnippetWatch
         | Command::RegistryCheck => "snippet_read",
         Command::SnippetRestore => "snippet_restore",
         Command::SchemaBond | Command::SchemaUnbond => "schema_write",
@@ -96,7 +71,7 @@ fn permission(command: Command) -> &'static str {
         Command::RegistryGet | Command::RegistryList => "registry_read",
         Command::SearchQuery => "search_read",
         Command::SearchIndex => "search_write",
-        Command::PluginSend => "plugin_send",
+        Command::PluginSend | Command::PluginRunSchedule => "plugin_send",
         Command::PluginHealth | Command::PluginList | Command::SystemStats => "system_stats",
         _ => "the group admin, which no plugin is in",
     }
@@ -130,8 +105,7 @@ fn handle(frame: &Frame, state: &mut State) -> Option<Vec<u8>> {
         state.signals.push(SentSignal { signal, data: message.data });
         return None;
     }
-    let command = COMMANDS.into_iter().find(|command| *command as u8 == frame.command_id);
-    let outcome = command
+    let outcome = Command::from_u8(frame.command_id)
         .ok_or_else(|| Error::fail(400, format!("no command 0x{:02X}", frame.command_id)))
         .and_then(|command| state.answer(command, &frame.payload));
     let encoded = match outcome {

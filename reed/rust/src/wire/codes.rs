@@ -25,82 +25,86 @@ pub mod flags {
     pub const ERROR: u8 = 0x10;
 }
 
-/// Commands of the core. It sends F2 and F3 to plugins as well.
-#[allow(missing_docs)] // the names are protocol.md's
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Command {
-    SnippetCreate = 0x01,
-    SnippetUpdate = 0x02,
-    SnippetDelete = 0x03,
-    SnippetGet = 0x04,
-    SnippetList = 0x05,
-    SnippetWatch = 0x06,
-    SnippetFind = 0x07,
-    SnippetRestore = 0x08,
-    SnippetRename = 0x09,
-    SnippetNames = 0x0A,
-    SchemaBond = 0x10,
-    SchemaUnbond = 0x11,
-    SchemaTree = 0x12,
-    RegistryDefine = 0x20,
-    RegistryGet = 0x21,
-    RegistryList = 0x22,
-    RegistryCheck = 0x23,
-    RegistryDelete = 0x24,
-    SearchQuery = 0x30,
-    SearchIndex = 0x31,
-    PluginRegister = 0xF0,
-    ConnectionAssume = 0xF1,
-    PluginHealth = 0xF2,
-    PluginSignal = 0xF3,
-    PluginList = 0xF4,
-    PluginStart = 0xF5,
-    PluginStop = 0xF6,
-    PluginSend = 0xF7,
-    PluginReload = 0xF8,
-    SystemStats = 0xF9,
-    PluginRunSchedule = 0xFA,
+/// An enum of ids of one byte, which can be found by its id.
+macro_rules! ids {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $id:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$doc])* $variant = $id,)*
+        }
+
+        impl $name {
+            /// The one with that id.
+            pub fn from_u8(id: u8) -> Option<$name> {
+                match id {
+                    $($id => Some($name::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-/// Signals: below 0x10 from a plugin to the core, from 0x10 on from the core to a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Signal {
-    /// The plugin accepts calls.
-    Ready = 0x01,
-    /// The plugin is busy: the core holds calls back until READY.
-    Busy = 0x02,
-    /// The plugin sleeps; a call, a message or [`Signal::WakeUp`] wakes it.
-    Sleeping = 0x04,
-    /// Something failed in the plugin; the data are the text of the error.
-    Error = 0x05,
-    /// The plugin must finish its calls, close the connection, and end.
-    ShutdownGraceful = 0x10,
-    /// The settings have changed.
-    ReloadConfig = 0x12,
-    /// The plugin must send its status.
-    HealthCheck = 0x13,
-    /// The plugin must wake up.
-    WakeUp = 0x15,
+ids! {
+    /// Commands of the core. It sends F2 and F3 to plugins as well.
+    #[allow(missing_docs)] // the names are protocol.md's
+    Command {
+        SnippetCreate = 0x01,
+        SnippetUpdate = 0x02,
+        SnippetDelete = 0x03,
+        SnippetGet = 0x04,
+        SnippetList = 0x05,
+        SnippetWatch = 0x06,
+        SnippetFind = 0x07,
+        SnippetRestore = 0x08,
+        SnippetRename = 0x09,
+        SnippetNames = 0x0A,
+        SchemaBond = 0x10,
+        SchemaUnbond = 0x11,
+        SchemaTree = 0x12,
+        RegistryDefine = 0x20,
+        RegistryGet = 0x21,
+        RegistryList = 0x22,
+        RegistryCheck = 0x23,
+        RegistryDelete = 0x24,
+        SearchQuery = 0x30,
+        SearchIndex = 0x31,
+        PluginRegister = 0xF0,
+        ConnectionAssume = 0xF1,
+        PluginHealth = 0xF2,
+        PluginSignal = 0xF3,
+        PluginList = 0xF4,
+        PluginStart = 0xF5,
+        PluginStop = 0xF6,
+        PluginSend = 0xF7,
+        PluginReload = 0xF8,
+        SystemStats = 0xF9,
+        PluginRunSchedule = 0xFA,
+    }
 }
 
-impl Signal {
-    /// The signal with that id.
-    pub fn from_u8(signal_type: u8) -> Option<Signal> {
-        Some(match signal_type {
-            0x01 => Signal::Ready,
-            0x02 => Signal::Busy,
-            0x04 => Signal::Sleeping,
-            0x05 => Signal::Error,
-            0x10 => Signal::ShutdownGraceful,
-            0x12 => Signal::ReloadConfig,
-            0x13 => Signal::HealthCheck,
-            0x15 => Signal::WakeUp,
-            _ => return None,
-        })
+ids! {
+    /// Signals: below 0x10 from a plugin to the core, from 0x10 on from the core to a plugin.
+    Signal {
+        /// The plugin accepts calls.
+        Ready = 0x01,
+        /// The plugin is busy: the core holds calls back until READY.
+        Busy = 0x02,
+        /// The plugin sleeps; a call, a message or [`Signal::WakeUp`] wakes it.
+        Sleeping = 0x04,
+        /// Something failed in the plugin; the data are the text of the error.
+        Error = 0x05,
+        /// The plugin must finish its calls, close the connection, and end.
+        ShutdownGraceful = 0x10,
+        /// The settings have changed.
+        ReloadConfig = 0x12,
+        /// The plugin must send its status.
+        HealthCheck = 0x13,
+        /// The plugin must wake up.
+        WakeUp = 0x15,
     }
 }
 

@@ -10,6 +10,9 @@ pub const NAME: usize = 32;
 /// The size of a reference: a UUID in text form, or a semantic name padded with zeros.
 pub const REF: usize = 36;
 
+/// The size of a version: at most 15 bytes of UTF-8 and a NUL.
+pub const VERSION: usize = 16;
+
 /// Decodes the fields of a payload.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -104,6 +107,42 @@ impl<'a> Reader<'a> {
     pub fn long_text(&mut self, size: usize) -> Result<String, Error> {
         let raw = self.take(size)?;
         self.utf8(raw, "text")
+    }
+
+    /// `H` length, then a text; other fields may follow.
+    pub fn text16(&mut self) -> Result<String, Error> {
+        let size = usize::from(self.u16()?);
+        self.long_text(size)
+    }
+
+    /// `H` length, then bytes; other fields may follow.
+    pub fn bytes16(&mut self) -> Result<Vec<u8>, Error> {
+        let size = usize::from(self.u16()?);
+        Ok(self.take(size)?.to_vec())
+    }
+
+    /// `I` length, then bytes; other fields may follow.
+    pub fn bytes32(&mut self) -> Result<Vec<u8>, Error> {
+        let size = self.len32()?;
+        Ok(self.take(size)?.to_vec())
+    }
+
+    /// `B`, 0 or 1.
+    pub fn flag(&mut self) -> Result<bool, Error> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(self.malformed(format!("{other}, expected 0 or 1"))),
+        }
+    }
+
+    /// `I` count, then that many items; other fields may follow.
+    pub(crate) fn list<T>(
+        &mut self,
+        read: impl Fn(&mut Reader<'a>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let count = self.u32()?;
+        (0..count).map(|_| read(self)).collect()
     }
 
     /// The rest of the payload, which must have `size` bytes.
@@ -216,6 +255,15 @@ impl Writer {
             Ok(size) => Ok(self.u16(size).bytes(tail)),
             Err(_) => Err(Error::TooLarge { size: tail.len() as u64, limit: u64::from(u16::MAX) }),
         }
+    }
+
+    /// `I` count, then the items.
+    pub(crate) fn list<T>(
+        self,
+        items: &[T],
+        write: impl Fn(&T, Writer) -> Result<Writer, Error>,
+    ) -> Result<Writer, Error> {
+        items.iter().try_fold(self.u32(items.len() as u32), |writer, item| write(item, writer))
     }
 
     /// `H` length, then the text, truncated to 65,535 bytes.

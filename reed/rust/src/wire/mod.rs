@@ -6,7 +6,7 @@
 //! common, snippets, schema, registry, search, plugins: the payloads
 //! ```
 //!
-//! `pack` encodes what a plugin sends, `unpack` decodes what it receives. Plugins rarely need this module: [`Context`]
+//! `pack` encodes a payload, `unpack` decodes one. Plugins rarely need this module: [`Context`]
 //! covers calls, commands and messages; [`Context::command`] takes these payloads.
 //!
 //! The records have public fields and no `#[non_exhaustive]`: they change only with the version of the protocol.
@@ -19,6 +19,7 @@ pub mod common;
 pub mod fields;
 pub mod frames;
 pub mod message;
+mod payload;
 pub mod plugins;
 pub mod registry;
 pub mod schema;

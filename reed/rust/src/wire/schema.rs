@@ -1,78 +1,53 @@
 //! Payloads of the commands on bonds (10 to 12).
 
-use crate::error::Error;
-use crate::wire::fields::{REF, Reader, Writer};
+use crate::wire::payload::{encoding, payload};
 
-/// SCHEMA_BOND
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaBond {
-    /// UUID or semantic name.
-    pub parent: String,
-    /// UUID or semantic name.
-    pub child: String,
-    /// Children are ordered by weight.
-    pub weight: i32,
-    /// May be empty; at most 65,535 bytes.
-    pub path: String,
-}
-
-impl SchemaBond {
-    /// Encodes the payload.
-    pub fn pack(&self) -> Result<Vec<u8>, Error> {
-        let writer = Writer::new().text(&self.parent, REF)?.text(&self.child, REF)?.i32(self.weight);
-        Ok(writer.tail16(self.path.as_bytes())?.done())
+payload! {
+    /// SCHEMA_BOND
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    SchemaBond, "SCHEMA_BOND" {
+        /// UUID or semantic name.
+        parent: reference,
+        /// UUID or semantic name.
+        child: reference,
+        /// Children are ordered by weight.
+        weight: i32,
+        /// May be empty; at most 65,535 bytes.
+        path: text16,
     }
 }
 
-/// The answer to SCHEMA_BOND.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaBonded {
-    /// HTTP status.
-    pub status: u16,
-    /// UUID in text form.
-    pub bond_id: String,
-    /// Always empty.
-    pub error: String,
-}
-
-impl SchemaBonded {
-    /// Decodes the payload.
-    pub fn unpack(payload: &[u8]) -> Result<SchemaBonded, Error> {
-        let mut reader = Reader::new(payload, "SCHEMA_BOND");
-        let (status, bond_id) = (reader.u16()?, reader.text(REF)?);
-        let size = usize::from(reader.u16()?);
-        Ok(SchemaBonded { status, bond_id, error: reader.text_tail(size)? })
+payload! {
+    /// The answer to SCHEMA_BOND.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    SchemaBonded, "SCHEMA_BOND" {
+        /// HTTP status.
+        status: u16,
+        /// UUID in text form.
+        bond_id: reference,
+        /// Always empty.
+        error: clipped,
     }
 }
 
-/// SCHEMA_UNBOND
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaUnbond {
-    /// UUID or semantic name.
-    pub parent: String,
-    /// UUID or semantic name.
-    pub child: String,
-}
-
-impl SchemaUnbond {
-    /// Encodes the payload.
-    pub fn pack(&self) -> Result<Vec<u8>, Error> {
-        Ok(Writer::new().text(&self.parent, REF)?.text(&self.child, REF)?.done())
+payload! {
+    /// SCHEMA_UNBOND
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    SchemaUnbond, "SCHEMA_UNBOND" {
+        /// UUID or semantic name.
+        parent: reference,
+        /// UUID or semantic name.
+        child: reference,
     }
 }
 
-/// SCHEMA_TREE
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaTree {
-    /// UUID or semantic name; empty for all roots.
-    pub root: String,
-    /// Levels; 0 for all.
-    pub depth: u8,
-}
-
-impl SchemaTree {
-    /// Encodes the payload.
-    pub fn pack(&self) -> Result<Vec<u8>, Error> {
-        Ok(Writer::new().text(&self.root, REF)?.u8(self.depth).done())
+payload! {
+    /// SCHEMA_TREE
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    SchemaTree, "SCHEMA_TREE" {
+        /// UUID or semantic name; empty for all roots.
+        root: reference,
+        /// Levels; 0 for all.
+        depth: u8,
     }
 }

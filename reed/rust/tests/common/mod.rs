@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use reed_plugin::wire::codes::{Command, flags};
 use reed_plugin::wire::common::{JsonResponse, SignalMessage};
-use reed_plugin::wire::fields::{NAME, REF, Reader, Writer};
 use reed_plugin::wire::frames::{Frame, FrameBuffer, encode};
-use reed_plugin::wire::snippets::{Record, SnippetRestore};
+use reed_plugin::wire::plugins::PluginRegister;
+use reed_plugin::wire::snippets::{Record, SnippetGot, SnippetPage, SnippetWritten};
 use reed_plugin::{Environment, Error, PluginBuilder, Signal, Value, json};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -154,7 +154,7 @@ impl Drop for FakeCore {
     }
 }
 
-/// PLUGIN_REGISTER, as the core decodes it.
+/// PLUGIN_REGISTER, with its manifest decoded.
 pub struct Register {
     pub name: String,
     pub version: String,
@@ -164,30 +164,22 @@ pub struct Register {
 
 impl Register {
     fn unpack(payload: &[u8]) -> Register {
-        let mut reader = Reader::new(payload, "PLUGIN_REGISTER");
-        let (name, version, pid) =
-            (reader.text(NAME).unwrap(), reader.text(16).unwrap(), reader.u32().unwrap());
-        let size = reader.len32().unwrap();
-        Register { name, version, pid, manifest: serde_json::from_slice(reader.tail(size).unwrap()).unwrap() }
+        let PluginRegister { name, version, pid, manifest } = PluginRegister::unpack(payload).unwrap();
+        Register { name, version, pid, manifest: serde_json::from_slice(&manifest).unwrap() }
     }
 }
 
 /// Payloads that the core encodes.
 pub fn snippet_got(record: &Record) -> Vec<u8> {
-    Writer::new().u16(200).bytes(&encoded(record)).done()
+    SnippetGot { status: 200, record: record.clone() }.pack().unwrap()
 }
 
 pub fn snippet_page(cursor: &str, records: &[Record]) -> Vec<u8> {
-    let writer = Writer::new().u16(200).u32(records.len() as u32).text(cursor, REF).unwrap();
-    records.iter().fold(writer, |writer, record| writer.bytes(&encoded(record))).done()
+    SnippetPage { status: 200, cursor: cursor.to_owned(), records: records.to_vec() }.pack().unwrap()
 }
 
 pub fn snippet_written(status: u16, id: &str, error: &str) -> Vec<u8> {
-    Writer::new().u16(status).text(id, REF).unwrap().clipped16(error).done()
-}
-
-fn encoded(record: &Record) -> Vec<u8> {
-    SnippetRestore { flags: 0, record: record.clone() }.pack().unwrap()[1..].to_vec()
+    SnippetWritten { status, snippet_id: id.to_owned(), error: error.to_owned() }.pack().unwrap()
 }
 
 /// The core's end of one connection.
