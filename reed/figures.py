@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 
 def size(count: int) -> str:
@@ -52,6 +53,18 @@ def pool(state: Mapping[str, int]) -> str:
         "died": state["died"],
     }
     return text + "".join(f", {count} {how}" for how, count in ends.items() if count)
+
+
+def database(store: Mapping[str, Any]) -> str:
+    """ "service=site, 0.1 s behind, 4 connections", of PostgreSQL in SYSTEM_STATS."""
+    state = f"{store['lag_seconds']:.1f} s behind" if store["is_connected"] else "not connected"
+    return f"{store['path']}, {state}, {plural(store['connections'], 'connection')}"
+
+
+def other_core(core: Mapping[str, Any]) -> str:
+    """ "reed 0.2.0, up 3 min": a core on the same store."""
+    differs = f"; not the same rows: {', '.join(core['differs'])}" if core["differs"] else ""
+    return f"reed {core['version']}, up {duration(core['uptime_seconds'])}{differs}"
 
 
 def timestamp(microseconds: int) -> str:

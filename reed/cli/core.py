@@ -7,7 +7,7 @@ from typing import Any
 
 from reed.cli.output import Output, print_error
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
-from reed.figures import duration, plural, plurals, pool, size
+from reed.figures import database, duration, other_core, plurals, pool, size
 
 
 def serve(args: Args, output: Output) -> int:
@@ -43,9 +43,7 @@ def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
     if store.get("unindexed"):
         content += f"; {store['unindexed']} not yet indexed"
     if "is_connected" in store:
-        is_connected = store["is_connected"]
-        connected = f"{store['lag_seconds']:.1f} s behind" if is_connected else "not connected"
-        content += f"; {store['path']}, {connected}, {plural(store['connections'], 'connection')}"
+        content += f"; {database(store)}"
     lines = [
         ("core", f"reed {stats['version']}, pid {stats['pid']}, up {duration(stats['uptime_s'])}"),
         ("memory", size(stats["memory_bytes"])),
@@ -54,10 +52,7 @@ def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
         ("plugins", ", ".join(f"{count} {state}" for state, count in plugins.items()) or "none"),
     ]
     lines += [(name, pool(stats[name])) for name in ("workers", "indexer") if name in stats]
-    for core in store.get("cores", ()):
-        text = f"{core['name']}, reed {core['version']}, up {duration(core['uptime_seconds'])}"
-        differs = f"; not the same rows: {', '.join(core['differs'])}" if core["differs"] else ""
-        lines.append(("other core", text + differs))
+    lines += [("other core", f"{core['name']}, {other_core(core)}") for core in store.get("cores", ())]
     if turn:
         lines.append(("turns", f"p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms"))
     lines += [

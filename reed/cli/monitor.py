@@ -10,9 +10,10 @@ from reed.cli.options import connect, runtime_dir
 from reed.cli.output import Output
 from reed.cli.output_file import appending
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
-from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
+from reed.errors import CoreNotRunning, Malformed, PermissionDenied, ReedError
 from reed.figures import time_of_day
 from reed.runtime_paths import Address, used_folder
+from reed.supervision.explain import plugin_named
 from reed.wire.decode import Decoded, action_names, decode, learn_actions, one_line
 from reed.wire.monitor import IN, Monitored, MonitorStream
 
@@ -79,9 +80,8 @@ def _socket_chunks(args: Args, output: Output) -> Iterator[bytes]:
 def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
     with connect(args) as core:
         plugins = core.plugin_list()
-    names = [plugin["name"] for plugin in plugins]
-    if only and only not in names:
-        raise PluginNotFound(f"no plugin {only}", hint=nearest(only, names) or "`reed plugin list` lists all")
+    if only:
+        plugin_named(only, plugins)
     return action_names(plugins)
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from reed.errors import PluginNotFound, nearest
 from reed.wire.codes import Command
 
 _ALWAYS_ALLOWED = {
     Command.PLUGIN_REGISTER: "every plugin may, on its own socket",
     Command.PLUGIN_SIGNAL: "only about itself, on its own socket; signals to others require the group admin",
 }
+
+
+def plugin_named(name: str, plugins: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The entry of PLUGIN_LIST. Raises PluginNotFound."""
+    found = {plugin["name"]: plugin for plugin in plugins}
+    if name not in found:
+        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, found) or "`reed plugin list` lists all")
+    return found[name]
 
 
 def answers(plugin: dict[str, Any], sandbox: dict[str, Any]) -> list[dict[str, Any]]:

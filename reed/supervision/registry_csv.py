@@ -52,10 +52,10 @@ class Row:
     plugin_type: str  # a key of reed.plugin_types.TYPES
     socket_path: Path
     version: str
-    required_permissions: frozenset[Permission]
-    user_groups: frozenset[str]  # may call the plugin
-    auto_start: bool
-    description: str
+    required_permissions: frozenset[Permission] = frozenset()
+    user_groups: frozenset[str] = frozenset()  # may call the plugin
+    auto_start: bool = False
+    description: str = ""
     line: int = field(default=0, compare=False)
 
     @property
@@ -63,6 +63,11 @@ class Row:
         """What is the same on every machine."""
         permissions, groups = (",".join(sorted(each)) for each in (self.required_permissions, self.user_groups))
         return f"{self.plugin_type} {self.version} permissions={permissions} groups={groups}"
+
+
+def standard_socket(name: str) -> Path:
+    """The socket_path of a new row."""
+    return STANDARD_FOLDER / "plugins" / f"{name}.sock"
 
 
 class _Field(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from reed.plugin_types import type_of
 from reed.supervision import manifest, registry_csv
 from reed.supervision.manifest import Manifest
-from reed.supervision.registry_csv import STANDARD_FOLDER, Row
+from reed.supervision.registry_csv import Row, standard_socket
 from reed.supervision.registry_edit import row_line
 from reed.wire.codes import Permission
 
@@ -25,12 +25,9 @@ def make_row(folder: Path, described: Manifest, permissions: Iterable[str]) -> R
     return Row(
         plugin_name=described.name,
         plugin_type=type_of(folder, described.name, described.entry).name,
-        socket_path=STANDARD_FOLDER / "plugins" / f"{described.name}.sock",  # moves along with the runtime folder
+        socket_path=standard_socket(described.name),
         version=described.version,
         required_permissions=frozenset(map(Permission, permissions)),
-        user_groups=frozenset(),
-        auto_start=False,
-        description="",
     )
 
 

@@ -11,13 +11,13 @@ import os
 import re
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from reed.lua.sandbox import LuaSandbox
 from reed.wire import strict_json
+from tests.waiting import until
 
 DOCS = Path(__file__).parents[2] / "contrib" / "docs"
 TOUR = (DOCS / "guide/tour.md").read_text(encoding="utf-8")
@@ -152,9 +152,7 @@ def test_the_filter_and_the_events_of_the_guide(site) -> None:
     site.run("sh", "-euc", "! reed snippet create page '{}'")
     site.run("reed", "snippet", "create", "page", "--name", "bread", '{"title": "Rye bread"}')
     assert json.loads(site.run("reed", "snippet", "get", "bread"))["slug"] == "rye-bread"
-    deadline = time.monotonic() + 20
-    while "snippet.created: bread" not in site.run("reed", "plugin", "logs", "checker"):
-        assert time.monotonic() < deadline
+    until(lambda: "snippet.created: bread" in site.run("reed", "plugin", "logs", "checker"))
 
 
 def test_backup_and_restore(site) -> None:

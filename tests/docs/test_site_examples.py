@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
@@ -18,6 +17,8 @@ from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
+
+from tests.waiting import until
 
 from .conftest import EmptySite
 
@@ -251,9 +252,7 @@ def test_the_site_outlives_the_core(site, server) -> None:
     assert "First." in shown.text
     (version,) = re.findall(r'data-version="(\w+)"', shown.html)
     site.run("reed", "stop")
-    deadline = time.monotonic() + PATIENCE
-    while server.get("/").status != 503:  # as soon as it has noticed
-        assert time.monotonic() < deadline
+    until(lambda: server.get("/").status == 503)  # as soon as it has noticed
     with server.events(version) as lines:
         site.run("reed", "start")
         docs(site, "docs/index.md", "Second.\n")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from reed.config import Config
 from reed.import_path import importing_reed
 from reed.process_handle import start_time
 from reed.testing.rows import registry_text, row_of
+from tests.waiting import until
 
 DEADLINE = 30.0  # seconds
 ECHO = """
@@ -118,16 +118,9 @@ def program(config: Config, tmp_path: Path) -> Iterator[Callable[[str], Program]
         each.process.communicate()
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    until = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.01)
-
-
 def wait_until_gone(*pids: int) -> None:
     for pid in pids:
-        wait_until(lambda pid=pid: start_time(pid) is None or is_zombie(pid), f"process {pid} still runs")
+        until(lambda pid=pid: start_time(pid) is None or is_zombie(pid), f"process {pid} still runs")
 
 
 def is_zombie(pid: int) -> bool:

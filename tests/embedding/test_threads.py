@@ -15,7 +15,8 @@ from reed.config import Config
 from reed.daemon import Daemon
 from reed.errors import CoreNotRunning, ReedError, RuntimeFolderError
 from reed.process_handle import start_time
-from tests.embedding.conftest import DEADLINE, wait_until, wait_until_gone, write_site
+from tests.embedding.conftest import DEADLINE, wait_until_gone, write_site
+from tests.waiting import until
 
 SCHEMA = {"schema": {"type": "object", "required": ["title"]}, "searchable": {"title": 1}}
 
@@ -159,7 +160,7 @@ def test_an_error_that_ends_the_loop_is_raised_where_the_block_ends(config: Conf
         with Daemon(config) as core:
             pid = use(core)
             core._call(leave)
-            wait_until(lambda: start_time(pid) is None, "the plugin outlived the loop")
+            until(lambda: start_time(pid) is None, "the plugin outlived the loop")
 
     with pytest.raises(SystemExit, match="enough"):
         program()
@@ -203,7 +204,7 @@ def test_misuse_is_explained(config: Config) -> None:
             core.run()
         with pytest.raises(ReedError, match=r"not ended within 0\.01 s"):
             core.join(0.01)
-        wait_until(lambda: len(errors) == 3, "the loop did not call")
+        until(lambda: len(errors) == 3, "the loop did not call")
     assert "its end; call stop()" in str(errors[0])
     assert str(errors[0]) == str(errors[1])
     assert "runs already" in str(errors[2])
@@ -240,4 +241,4 @@ def test_reload_from_another_thread(config: Config) -> None:
         rows = config.registry.read_text()
         config.registry.write_text(rows.splitlines()[0] + "\n")
         core.reload()
-        wait_until(lambda: not client.plugin_list(), "the row is still there")
+        until(lambda: not client.plugin_list(), "the row is still there")

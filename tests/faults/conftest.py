@@ -18,7 +18,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import NotFound
+from tests.waiting import until
 
 FACTOR = max(1, int(os.environ.get("REED_FAULTS") or 1))
 TIMEOUT = 20.0  # seconds
@@ -210,10 +210,7 @@ class Ground:
         assert not missing, f"acknowledged writes are lost: {missing[:5]}"
 
     def until(self, reached: Callable[[], object], why: str = "", timeout: float = TIMEOUT) -> None:
-        deadline = time.monotonic() + timeout
-        while not reached():
-            assert time.monotonic() < deadline, why or "timed out"
-            time.sleep(0.005)
+        until(reached, why or "timed out", timeout)
 
     def state(self, client: Client, name: str) -> str:
         return str(client.plugin_health(name)[0]["state"])

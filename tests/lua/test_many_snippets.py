@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import reed.testing
 from reed.client import Client
 from reed.errors import CallError, ErrorCode
 from reed.wire.plugins import PluginAnswer
+from tests.waiting import until
 
 OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "many", version = "1.0.0" }\n'
 PERMISSIONS = [
@@ -96,9 +96,7 @@ def test_a_plugin_whose_on_start_fails_ends(run: Run, tmp_path: Path) -> None:
         main = tmp_path / "many" / "main.lua"
         main.write_text(main.read_text().replace("reed.settings.broken", "true"))
         client.plugin_reload("many")  # it is READY before
-        deadline = time.monotonic() + 30
-        while "on_start: no template (409)" not in (tmp_path / "site" / "data" / "logs" / "many.log").read_text():
-            assert time.monotonic() < deadline
+        until(lambda: "on_start: no template (409)" in (tmp_path / "site" / "data" / "logs" / "many.log").read_text())
 
 
 def test_main_lua_cannot_ask_the_core_and_says_where_to(run: Run) -> None:

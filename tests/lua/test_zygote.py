@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from reed.zygote.client import Zygote
 from reed.zygote.clone import AddressSpaceHolder
 from reed.zygote.prefault import learn
 from reed.zygote.request import MAX_REQUEST
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,9 +102,7 @@ def test_a_pending_request_fails_when_the_zygote_dies(own_zygote: Zygote, worksh
 
 def test_the_spare_exits_after_the_zygote_was_killed(own_zygote: Zygote) -> None:
     before = children()
-    until = time.monotonic() + DEADLINE_MS / 1000
-    while not (spares := children() - before):
-        assert time.monotonic() < until
+    spares = until(lambda: children() - before)
     assert own_zygote.pid is not None
     os.kill(own_zygote.pid, signal.SIGKILL)
     own_zygote.stop()
@@ -140,9 +138,7 @@ def test_the_address_space_holder_exits_by_itself() -> None:
             os.execv("/bin/sleep", ["sleep", "1000"])
         finally:
             os._exit(1)
-    until = time.monotonic() + DEADLINE_MS / 1000
-    while not (holders := children() - before - {child}):
-        assert time.monotonic() < until
+    holders = until(lambda: children() - before - {child})
     (pid,) = holders
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert Path(f"/proc/{child}/comm").read_text() == "sleep\n"

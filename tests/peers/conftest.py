@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from reed.client import Client
 from reed.wire.codes import Signal
+from tests.waiting import until
 
 LUA = """
 local reed = require "reed"
@@ -102,10 +102,7 @@ class Pair:
         assert self.got() == expected, what
 
     def until(self, reached: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
-        while not reached():
-            assert time.monotonic() < deadline, f"{what}\n{self.site.log.read_text()[-2000:]}"
-            time.sleep(0.002)
+        until(reached, lambda: f"{what}\n{self.site.log.read_text()[-2000:]}")
 
     def state(self, name: str, *wanted: str) -> None:
         self.until(lambda: self.figures(name)["state"] in wanted, f"{name} never {wanted}")

@@ -13,6 +13,7 @@ import pytest
 from reed.client import Client
 from reed.errors import CallError
 from reed.wire.plugins import PluginMessage
+from tests.waiting import until
 
 CONTRIB = Path(__file__).parents[2] / "contrib/plugins"
 MAIN = """
@@ -70,10 +71,7 @@ class Pair:
         return health["state"] == "ready" and health["pid"] != old
 
     def until(self, reached, what: str) -> None:
-        deadline = time.monotonic() + 10
-        while not reached():
-            assert time.monotonic() < deadline, f"{what}\n{self.site.log.read_text()[-2000:]}"
-            time.sleep(0.01)
+        until(reached, lambda: f"{what}\n{self.site.log.read_text()[-2000:]}")
 
     def gets(self, name: str, expected: list[int]) -> None:
         self.until(lambda: len(self.call(name, "got")) >= len(expected), f"{name} did not get {len(expected)} messages")

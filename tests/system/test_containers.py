@@ -8,13 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reed.client import Client
+from tests.waiting import until
 
 DENYING = Path(__file__).parents[1] / "denying.py"
 PATIENCE = 20.0
@@ -24,13 +23,6 @@ ROW = 'echo,lua,{},1.0.0,"snippet_read","admin",true,"answers"'
 ACTIONS = "actions: {echo: {command_id: 1}}"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-
-
-def until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def denying(error: str, *calls: str) -> tuple[str, ...]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reed.client import Client
+from tests.waiting import until
 
 COUNTER = """
 local reed = require "reed"
@@ -23,13 +22,6 @@ plugin.run()
 MANIFEST = "actions:\n  count: {command_id: 1}\n"
 RUST_MANIFEST = "actions:\n  count: {command_id: 2}\n"
 ROW = 'counter,lua,{},1.0.0,"","admin",AUTO,x'
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def start_counter(site, auto_start: str = "false", program: Path | None = None) -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import CallError, Invalid, PluginOffline, PluginTimeout, StoreFull
+from tests.waiting import until
 
 MAIN = """
 local reed = require "reed"
@@ -87,13 +88,6 @@ def heard(site, name="listener"):
     path = site.data_dir / "plugins" / name / "heard"
     lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-    return found
 
 
 def all_told(client, name="listener"):

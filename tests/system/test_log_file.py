@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reed.errors import ReedError
+from tests.waiting import until
 
 FLOOD = """
 local reed = require "reed"
@@ -31,13 +30,6 @@ def chatty(site):
     site.add_lua_plugin("chatty", FLOOD, "actions: {say: {command_id: 1, timeout: 20s}}\n")
     site.set_rows(ROW)
     return site
-
-
-def until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def text_of(path: Path) -> str:

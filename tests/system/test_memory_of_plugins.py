@@ -7,13 +7,12 @@ import os
 import re
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reed.client import Client
+from tests.waiting import until
 
 MB = 1024 * 1024
 MOST = (1.8 if sys.version_info >= (3, 12) else 3.2) * MB  # measured: 1.0 and 2.4
@@ -42,13 +41,6 @@ def private_memory(pid: int) -> int:
     """Bytes."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return 1024 * sum(int(size) for size in re.findall(r"^Private_\w+: +(\d+) kB$", rollup, re.MULTILINE))
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def zygotes(core: int) -> list[int]:

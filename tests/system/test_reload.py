@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import Invalid, PluginCrashed, PluginOffline
+from tests.waiting import until
 
 ROUNDS = 20
 LUA = """
@@ -258,13 +258,6 @@ def _send(socket_path: Path, count: int, padding: int, got: Callable[[], list[in
             until(lambda first=first: len(got()) >= first - 100)
             asked = {"first": first, "last": first + 9, "padding": padding}
             assert client.plugin_send("sender", "send", asked).status == 200
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 15
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 HEARER = """

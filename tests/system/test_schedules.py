@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import CallError, NotFound, PermissionDenied, PluginOffline
+from tests.waiting import until
 
 MAIN = """
 local reed = require "reed"
@@ -43,14 +43,6 @@ def ticks(site: Any) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def wait_for(condition: Any, what: str) -> Any:
-    deadline = time.monotonic() + TIMEOUT
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-    return found
-
-
 def schedule(client: Client, name: str) -> dict[str, Any]:
     (plugin,) = client.plugin_health("clock")
     return next(each for each in plugin["schedules"] if each["name"] == name)
@@ -66,10 +58,10 @@ def clock(site):
 def test_schedules_run_wake_a_sleeping_plugin_and_survive_kill(clock) -> None:
     clock.start()
     client = clock.client()
-    wait_for(lambda: len(ticks(clock)) >= 2, "two runs")
+    until(lambda: len(ticks(clock)) >= 2, "two runs")
     first = ticks(clock)[0]
     assert first["schedule"] == "often"
-    assert wait_for(lambda: schedule(client, "bad")["failures"], "a failure")
+    assert until(lambda: schedule(client, "bad")["failures"], "a failure")
     bad = schedule(client, "bad")
     assert "no room" in bad["last_error"]
     assert bad["runs"] == bad["failures"]
@@ -80,7 +72,7 @@ def test_schedules_run_wake_a_sleeping_plugin_and_survive_kill(clock) -> None:
     clock.kill()
     clock.start()
     client = clock.client()
-    assert wait_for(lambda: schedule(client, "often")["runs"] > runs, "a run after the crash")
+    assert until(lambda: schedule(client, "often")["runs"] > runs, "a run after the crash")
     dues = [each["due"] for each in ticks(clock)]
     assert dues == sorted(dues)
     clock.no_tracebacks()

@@ -9,13 +9,13 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from reed.client import Client
 from reed.config import BUNDLED_PLUGINS
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 # Bundled plugins of the installed package, or of the checkout.
@@ -55,13 +55,6 @@ def send(site, *words: str):
     done = site.reed("plugin", "send", *words)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def until(reached, what: str) -> None:
-    deadline = time.monotonic() + 15
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def import_pages(site, pages: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from reed.errors import CallError, ErrorCode, Invalid, JobMemory, JobTimeout
 from reed.wire.codes import Command
 from reed.wire.registry import RegistryDefine
 from reed.wire.snippets import SnippetCreate
+from tests.waiting import until
 
 WRONG = b'{"x":[' + b"1," * 2_000_000 + b"1]}"
 LISTS = b'{"x":[' + b"[]," * 4_000_000 + b"[]]}"  # 56 bytes of memory for each
@@ -39,13 +39,6 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def wait_until(enough, what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not enough():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -78,7 +71,7 @@ def test_a_core_at_rest_has_no_workers(core) -> None:
 def test_workers_end_with_their_core(core, client, way) -> None:
     pid = core.process.pid
     assert client.search("words").total == 1
-    wait_until(lambda: workers(pid), "no worker came")
+    until(lambda: workers(pid), "no worker came")
     found = workers(pid)
     if way == "kill":
         core.kill()
@@ -87,7 +80,7 @@ def test_workers_end_with_their_core(core, client, way) -> None:
     else:
         assert core.stop() == 0
     for worker in found:
-        wait_until(lambda worker=worker: not runs(worker), "a worker outlives its core")
+        until(lambda worker=worker: not runs(worker), "a worker outlives its core")
     if way == "restart":
         with Client(core.socket_path) as again:
             assert again.search("words").total == 1
@@ -101,8 +94,8 @@ def test_a_worker_that_dies_is_replaced(core, client, number) -> None:
         assert client.search("words").total == 1
         for worker in workers(pid):
             os.kill(worker, number)
-            wait_until(lambda worker=worker: not runs(worker), "it lives on")
-    wait_until(lambda: all(runs(worker) for worker in workers(pid)), "a zombie stays")
+            until(lambda worker=worker: not runs(worker), "it lives on")
+    until(lambda: all(runs(worker) for worker in workers(pid)), "a zombie stays")
     core.no_tracebacks()
 
 
@@ -112,7 +105,7 @@ def test_the_death_of_the_zygote_costs_no_search(core, client) -> None:
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         if Path(f"/proc/{child}/comm").read_text().strip() in {"reed:zygote", "reed:worker"}:
             os.kill(int(child), signal.SIGKILL)
-    wait_until(lambda: not any(map(runs, workers(pid))), "a worker lives on")
+    until(lambda: not any(map(runs, workers(pid))), "a worker lives on")
     assert client.search("words").total == 1
 
 
@@ -128,7 +121,7 @@ def test_millions_of_wrong_items_are_refused_and_others_are_served_meanwhile(cor
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        wait_until(lambda: served, "nobody is served")
+        until(lambda: served, "nobody is served")
         before = len(served)
         with pytest.raises(Invalid) as refused:
             client.call(Command.SNIPPET_CREATE, SnippetCreate("list", "", WRONG).pack())
@@ -177,7 +170,7 @@ def test_a_write_that_is_in_a_worker_when_the_core_restarts_is_answered_or_not_b
     thread.join()
     with Client(core.socket_path) as again:
         assert again.snippet_get("long").id == written[0]
-        wait_until(lambda: again.search("long").total == 1, "it was not indexed, or twice")
+        until(lambda: again.search("long").total == 1, "it was not indexed, or twice")
     core.no_tracebacks()
 
 
@@ -250,7 +243,7 @@ def test_jobs_that_wait_are_counted_and_so_is_a_worker_that_someone_kills(site) 
         threads = [threading.Thread(target=search) for _ in range(2)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: (figures(client)["busy"], figures(client)["waiting"]) == (1, 1), "no job waits")
+        until(lambda: (figures(client)["busy"], figures(client)["waiting"]) == (1, 1), "no job waits")
         for worker in stopped:
             os.kill(worker, signal.SIGKILL)
         for thread in threads:

@@ -12,8 +12,9 @@ import pytest
 
 from reed.client import Client
 from reed.errors import Invalid, JobTimeout
+from tests.waiting import until
 
-from .test_workers import runs, wait_until, workers
+from .test_workers import runs, workers
 
 LONG = {"title": "words " * 50_000}  # checked in a worker
 EMBEDDED = """
@@ -59,7 +60,7 @@ def test_a_core_in_a_program_without_threads_has_workers_that_end_with_it(site) 
         program.stdin.close()
         assert program.wait(30) == 0
     for worker in found:
-        wait_until(lambda worker=worker: not runs(worker), "a worker outlives the program")
+        until(lambda worker=worker: not runs(worker), "a worker outlives the program")
 
 
 def test_a_core_that_is_pid_1_has_workers_and_reaps_those_that_die(site) -> None:
@@ -78,7 +79,7 @@ def test_a_core_that_is_pid_1_has_workers_and_reaps_those_that_die(site) -> None
             client.search(" ".join(f'"{"a " * words}"' for words in range(2, 9)))
         assert client.search("nothing").total == 0
         (core,) = map(int, Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children").read_text().split())
-        wait_until(lambda: all(runs(worker) for worker in workers(core)), "a zombie stays")
+        until(lambda: all(runs(worker) for worker in workers(core)), "a zombie stays")
     site.no_tracebacks()
 
 

@@ -27,7 +27,7 @@ from reed.plugin_types import TYPES
 from reed.plugin_types.plugin_type import CaseResult, PluginType, Project
 from reed.supervision import discovery, manifest
 from reed.supervision.manifest import Action
-from reed.supervision.registry_csv import STANDARD_FOLDER, Row
+from reed.supervision.registry_csv import Row, standard_socket
 from reed.testing.forked_core import ForkedCore
 from reed.testing.rows import make_row, registry_text
 from reed.wire import strict_json
@@ -35,16 +35,7 @@ from reed.wire.codes import Signal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
-_PEER_ROW = Row(  # the sender of the FIFO check
-    plugin_name=PEER,
-    plugin_type="native",
-    socket_path=STANDARD_FOLDER / "plugins" / f"{PEER}.sock",
-    version="1.0.0",
-    required_permissions=frozenset(),
-    user_groups=frozenset(),
-    auto_start=False,
-    description="",
-)
+_PEER_ROW = Row(PEER, "native", standard_socket(PEER), "1.0.0")  # the sender of the FIFO check
 _SIGNAL_TIMEOUT = 2.0  # seconds
 _POLL_INTERVAL = 0.002
 _MAX_DIFFERENCES = 3

@@ -13,7 +13,7 @@ from reed.errors import ManifestError
 from reed.plugin_types.plugin_type import Project
 from reed.supervision import manifest, registry_csv
 from reed.supervision.manifest import Manifest
-from reed.supervision.registry_csv import STANDARD_FOLDER, Row
+from reed.supervision.registry_csv import Row, standard_socket
 
 # Of a plugin under test that has no row and asks for none.
 DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")
@@ -32,7 +32,7 @@ def row_of(name: str, site: Config) -> Row | None:
     """The plugin's row in the site's registry, with a socket that any core accepts. Raises RegistryError."""
     rows = registry_csv.load(site.registry, site.runtime_dir) if site.registry.exists() else []
     row = next((row for row in rows if row.plugin_name == name), None)
-    return row and replace(row, socket_path=STANDARD_FOLDER / "plugins" / row.socket_path.name)
+    return row and replace(row, socket_path=standard_socket(row.socket_path.stem))
 
 
 def private(site: Config, work: Path) -> Config:

@@ -7,9 +7,9 @@ from typing import Any
 from reed.cli.options import connect
 from reed.cli.output import Column, Output
 from reed.cli.parse import Args, UsageError
-from reed.errors import PluginNotFound, nearest
+from reed.errors import nearest
 from reed.figures import local_time
-from reed.supervision.explain import answers, describe_sandbox
+from reed.supervision.explain import answers, describe_sandbox, plugin_named
 from reed.text import safe_lines
 
 _COLUMNS = (
@@ -23,13 +23,11 @@ _COLUMNS = (
 def explain(args: Args, output: Output) -> int:
     name, asked = args.arg("NAME"), args.arg("COMMAND")
     with connect(args) as core:
-        plugins = {plugin["name"]: plugin for plugin in core.plugin_list()}
+        plugin = plugin_named(name, core.plugin_list())
         sandbox = core.stats()["sandbox"]
-    if name not in plugins:
-        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, plugins) or "`reed plugin list` lists all")
-    found = answers(plugins[name], sandbox)
+    found = answers(plugin, sandbox)
     if not asked:
-        _show(plugins[name], found, sandbox, output)
+        _show(plugin, found, sandbox, output)
         return 0
     answer = _find(asked, found)
     if output.as_json:

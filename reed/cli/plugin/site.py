@@ -15,7 +15,7 @@ from reed.errors import CoreNotRunning, PermissionDenied, PluginNotFound, ReedEr
 from reed.plugin_packages.request import Request
 from reed.plugin_packages.source import Package, checked, own, own_folders
 from reed.supervision import discovery, installation, registry_csv, registry_edit
-from reed.supervision.registry_csv import STANDARD_FOLDER, Row
+from reed.supervision.registry_csv import Row, standard_socket
 from reed.wire.identifiers import SLUG
 
 _AT_REST = {"stopped", "failed"}
@@ -66,7 +66,7 @@ class PluginSite:
         row = Row(
             plugin_name=package.name,
             plugin_type=package.type.name,
-            socket_path=STANDARD_FOLDER / "plugins" / f"{package.name}.sock",
+            socket_path=standard_socket(package.name),
             version=package.manifest.version,
             required_permissions=request.permissions,
             user_groups=frozenset(groups),

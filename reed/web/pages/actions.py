@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reed.client import Client
-from reed.errors import ActionNotFound, CallError, Malformed, PluginNotFound, nearest
+from reed.errors import ActionNotFound, CallError, Malformed, nearest
+from reed.supervision.explain import plugin_named
 from reed.web.context import Context, Form, context_of, form_of, pretty, ref_of
 from reed.wire import strict_json
 
@@ -70,22 +71,12 @@ def _path(request: Request) -> tuple[str, str]:
 
 def _action(core: Client, name: str, action: str) -> dict[str, Any]:
     """Of PLUGIN_LIST, with the name of its plugin."""
-    plugin = plugin_entry(core, name)
+    plugin = plugin_named(name, core.plugin_list())
     found = plugin["actions"]
     if action not in found:
         hint = nearest(action, found) or f"there are: {', '.join(found) or 'none'}"
         raise ActionNotFound(f"{name} has no action {action}", hint=hint)
     return {**found[action], "name": action, "plugin": name, "state": plugin["state"]}
-
-
-def plugin_entry(core: Client, name: str) -> dict[str, Any]:
-    """Of PLUGIN_LIST. Raises PluginNotFound."""
-    plugins = {each["name"]: each for each in core.plugin_list()}
-    if name not in plugins:
-        hint = nearest(name, plugins) or "add its row to plugin-registry.csv, then reload"
-        raise PluginNotFound(f"no plugin {name}", hint=hint)
-    found: dict[str, Any] = plugins[name]
-    return found
 
 
 async def _page(

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reed.client import Client
-from reed.figures import duration, milliseconds, plural, pool, size
+from reed.figures import database, duration, milliseconds, other_core, plural, pool, size
 from reed.supervision.explain import describe_sandbox
 from reed.web.context import context_of
 from reed.web.history import Chart
@@ -81,7 +81,7 @@ def _groups(stats: dict[str, Any]) -> list[Group]:
         groups.append(("Workers", [(name.capitalize(), text) for name, text in pools]))
     cores = stats["store"].get("cores", ())
     if cores:
-        groups.append(("Other cores", [(each["name"], _other(each)) for each in cores]))
+        groups.append(("Other cores", [(each["name"], other_core(each)) for each in cores]))
     return groups
 
 
@@ -108,18 +108,12 @@ def _store(store: dict[str, Any]) -> Facts:
     if "unindexed" in store:
         facts.append(("Not yet indexed", plural(store["unindexed"], "snippet")))
     if "is_connected" in store:
-        state = f"{store['lag_seconds']:.1f} s behind" if store["is_connected"] else "not connected"
-        facts.append(("Database", f"{store['path']}, {state}, {plural(store['connections'], 'connection')}"))
+        facts.append(("Database", database(store)))
     return facts
 
 
 def _plugins(states: dict[str, int]) -> Facts:
     return [(state.capitalize(), str(count)) for state, count in sorted(states.items())] or [("Plugins", "none")]
-
-
-def _other(core: dict[str, Any]) -> str:
-    differs = f"; not the same rows: {', '.join(core['differs'])}" if core["differs"] else ""
-    return f"reed {core['version']}, up {duration(core['uptime_seconds'])}{differs}"
 
 
 def _commands(stats: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:

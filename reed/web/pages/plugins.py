@@ -12,7 +12,7 @@ from starlette.routing import Route
 from reed.client import Client
 from reed.errors import CallError, NotFound
 from reed.figures import duration, milliseconds, size
-from reed.supervision.explain import answers, describe_sandbox
+from reed.supervision.explain import answers, describe_sandbox, plugin_named
 from reed.web import log_tail
 from reed.web.context import context_of, field_of, session_of
 from reed.web.pages import actions
@@ -43,7 +43,7 @@ async def figures(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     web, name = context_of(request), request.path_params["name"]
-    plugin = await web.ask(request, actions.plugin_entry, name)
+    plugin = plugin_named(name, await web.ask(request, Client.plugin_list))
     (health,) = await web.ask(request, Client.plugin_health, name)
     sandbox = (await web.ask(request, Client.stats))["sandbox"]
     found = answers(plugin, sandbox)
