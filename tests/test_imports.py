@@ -31,6 +31,7 @@ ARROWS = {
     "text": "",
     "atomic_file": "",
     "figures": "",
+    "own_tests": "",
     "followed_log": "",
     "peer_log": "loop text",
     "log_file": "errors",
@@ -43,7 +44,7 @@ ARROWS = {
     "readers": "errors document",
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
-    "plugin_types": "errors sandbox lua python plugin_host",
+    "plugin_types": "errors own_tests sandbox lua python plugin_host",
     "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
     " peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
@@ -54,9 +55,9 @@ ARROWS = {
     "client": "errors runtime_paths wire",
     "plugin_host": "errors wire fake_core",
     "fake_core": "errors wire store",
-    "lua": "errors wire plugin_host fake_core",
+    "lua": "errors own_tests wire plugin_host fake_core",
     "plugin": "errors wire fake_core",
-    "python": "errors wire plugin plugin_host sandbox fake_core",
+    "python": "errors own_tests wire plugin plugin_host sandbox fake_core",
     "zygote": "errors system_calls import_path runtime_paths wire supervision lua python plugin_host sandbox workers"
     " peer_log",
     "plugin_callbacks": "wire supervision core peers",
@@ -66,7 +67,7 @@ ARROWS = {
     "testing": "errors core_process import_path wire config supervision plugin_types plugin_packages client serve",
     "pytest_plugin": "testing",
     "web": "errors runtime_paths wire store supervision client figures followed_log text metrics",
-    "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
+    "cli": "errors atomic_file system_calls process_handle core_process own_tests runtime_paths wire config supervision"
     " plugin_types client plugin_packages serve scaffold store testing figures followed_log text web metrics"
     " sandbox",  # `doctor` names its layers
     "scaffold": "errors wire plugin_types plugin",

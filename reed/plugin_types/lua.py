@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 
-from reed.errors import NotFound
+from reed.own_tests import Project
 from reed.plugin_host.launch_spec import MEMORY
-from reed.plugin_types.plugin_type import NAME, CaseResult, PluginType, Project, StatedVersion, TestsResult
+from reed.plugin_types.plugin_type import NAME, PluginType, StatedVersion, TestsResult, by_file
 from reed.sandbox.rules import Profile
 
 # For late imports; not sys.path, which may contain a site's content
@@ -22,16 +21,9 @@ _CREATE_PLUGIN = r"""\bcreate_plugin\b[^}]*?\bversion\s*=\s*["']([^"'\n]*)["'](?
 
 def _tests(project: Project) -> Iterator[TestsResult]:
     """tests/test_*.lua, each file in a sandbox of its own."""
-    from reed.lua.testing import PluginUnderTest, run
+    from reed.lua.testing import run
 
-    folder, settings, actions = project.folder, project.settings, project.actions
-    plugin = PluginUnderTest(folder, settings, actions, project.entry, project.lua, project.hooks, project.permissions)
-    try:
-        for file, found in groupby(run(plugin), lambda case: case.file):
-            cases = tuple(CaseResult(case.title, case.failure, case.seconds, tuple(case.log)) for case in found)
-            yield TestsResult.of(file, cases)
-    except NotFound as error:
-        yield TestsResult("tests", "skipped", str(error))
+    return by_file(run(project))
 
 
 def _stated_versions(folder: Path, name: str, entry: str) -> Iterator[StatedVersion]:

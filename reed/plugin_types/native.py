@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reed.own_tests import Case, Project
 from reed.plugin_types.plugin_type import (
     ENTRY,
     NAME,
-    CaseResult,
     PluginType,
-    Project,
     Result,
     StatedVersion,
     TestsResult,
@@ -66,7 +65,7 @@ def _tests(project: Project) -> Iterator[TestsResult]:
         yield TestsResult("cargo test", *result, tuple(_cases(done.stdout)))
 
 
-def _cases(printed: str) -> Iterator[CaseResult]:
+def _cases(printed: str) -> Iterator[Case]:
     """From the lines "test NAME ... ok" of libtest, and its section "---- NAME stdout ----" for each failure."""
     parts = re.split(r"^---- (.+) stdout ----$", printed, flags=re.MULTILINE)
     failures = dict(zip(parts[1::2], parts[2::2], strict=True))
@@ -74,7 +73,7 @@ def _cases(printed: str) -> Iterator[CaseResult]:
         text = re.split(_AFTER_FAILURE, failures.get(title, "failed"), maxsplit=1, flags=re.MULTILINE)[0].strip()
         lines = text.splitlines()
         failure = "\n".join(lines[:_MAX_LINES]) if result == "FAILED" else ""
-        yield CaseResult(title, failure, None, skipped=result == "ignored")
+        yield Case("cargo test", title, failure, None, skipped=result == "ignored")
 
 
 def _is_new(executable: Path, folder: Path) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
+from reed.errors import NotFound
+from reed.own_tests import Case, Project
 from reed.sandbox.rules import Profile
 
 if TYPE_CHECKING:
@@ -15,46 +18,31 @@ NAME, ENTRY = "{name}", "{entry}"  # placeholders in `entry_points` and `command
 Result = tuple[str, str]  # "ok", "failed" or "skipped"; and why
 
 
-class Project(NamedTuple):
-    """A plugin's folder as its author works on it (`reed plugin test`)."""
-
-    folder: Path
-    name: str
-    settings: dict[str, Any]
-    actions: dict[str, int]  # name: command_id
-    entry: str  # of plugin.yaml, or ""
-    lua: str  # version
-    say: Callable[[str], object]  # called before something that takes long
-    hooks: Mapping[str, Mapping[str, str]] = {}  # "events", "filters" and "schedules": name -> action
-    permissions: frozenset[str] | None = None  # of its row; None: not known
-
-
-class CaseResult(NamedTuple):
-    """One test of a plugin's own tests."""
-
-    title: str
-    failure: str  # "" if it passed; its place and what was expected
-    seconds: float | None  # None: not measured
-    log: tuple[str, ...] = ()  # what the plugin logged meanwhile
-    skipped: bool = False
-
-
 class TestsResult(NamedTuple):
     """A file of a plugin's own tests, or all of them."""
 
     name: str
     result: str  # as in Result
     detail: str  # counts and failures, or why there are no tests
-    cases: tuple[CaseResult, ...] = ()
+    cases: tuple[Case, ...] = ()
 
     @classmethod
-    def of(cls, file: str, cases: tuple[CaseResult, ...]) -> TestsResult:
+    def of(cls, file: str, cases: tuple[Case, ...]) -> TestsResult:
         failures = []
         for case in cases:
             if case.failure:
                 failures += [f"{case.title}: {case.failure}", *(f"    {line}" for line in case.log)]
         passed = sum(not case.failure for case in cases)
         return cls(file, "failed" if failures else "ok", "\n".join([f"{passed} passed", *failures]), cases)
+
+
+def by_file(cases: Iterator[Case]) -> Iterator[TestsResult]:
+    """The result of each file, or that there are no tests (NotFound)."""
+    try:
+        for file, found in groupby(cases, lambda case: case.file):
+            yield TestsResult.of(file, tuple(found))
+    except NotFound as error:
+        yield TestsResult("tests", "skipped", str(error))
 
 
 class StatedVersion(NamedTuple):

@@ -9,10 +9,9 @@ import os
 import site
 import sys
 from collections.abc import Iterator
-from itertools import groupby
 
-from reed.errors import NotFound
-from reed.plugin_types.plugin_type import NAME, CaseResult, PluginType, Project, TestsResult
+from reed.own_tests import Project
+from reed.plugin_types.plugin_type import NAME, PluginType, TestsResult, by_file
 from reed.sandbox.rules import Profile
 
 _MB = 1024 * 1024
@@ -31,24 +30,10 @@ def _libraries() -> tuple[str, ...]:
 
 def _tests(project: Project) -> Iterator[TestsResult]:
     """tests/test_*.py, each file in a process and a sandbox of its own."""
-    from reed.python.test_run import PluginUnderTest, run
+    from reed.python.test_run import run
 
-    plugin = PluginUnderTest(
-        folder=project.folder,
-        name=project.name,
-        entry=next(each for each in PYTHON.places(project.name, project.entry) if (project.folder / each).is_file()),
-        settings=project.settings,
-        actions=project.actions,
-        hooks=project.hooks,
-        read_paths=PYTHON.profile.read_paths,
-        permissions=project.permissions,
-    )
-    try:
-        for file, found in groupby(run(plugin), lambda case: case.file):
-            cases = tuple(CaseResult(case.title, case.failure, case.seconds, case.log) for case in found)
-            yield TestsResult.of(file, cases)
-    except NotFound as error:
-        yield TestsResult("tests", "skipped", str(error))
+    entry = next(each for each in PYTHON.places(project.name, project.entry) if (project.folder / each).is_file())
+    return by_file(run(project._replace(entry=entry), PYTHON.profile.read_paths))
 
 
 PYTHON = PluginType(

@@ -9,58 +9,37 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from reed.errors import NotFound
+from reed.own_tests import Case, Project
 
 _SECONDS = 300.0  # for a file; each test has the processor time of a call
 _MAX_LINES = 30
 
 
-class Case(NamedTuple):
-    """One test; a file that cannot be loaded, or whose process ends, is one failed case."""
-
-    file: str
-    title: str
-    failure: str  # "" if it passed
-    seconds: float
-    log: tuple[str, ...]
-
-
-class PluginUnderTest(NamedTuple):
-    folder: Path
-    name: str
-    entry: str  # relative to the folder
-    settings: Mapping[str, Any]
-    actions: Mapping[str, int]
-    hooks: Mapping[str, Mapping[str, str]]  # {"events": {"snippet.updated": action}, …}
-    read_paths: Collection[str]  # of the plugin type's profile
-    permissions: frozenset[str] | None  # None: all, but no data folder
-
-
-def run(plugin: PluginUnderTest) -> Iterator[Case]:
-    """Raises NotFound if there are no tests."""
-    files = sorted((plugin.folder / "tests").glob("test_*.py"))
+def run(project: Project, read_paths: Collection[str]) -> Iterator[Case]:
+    """`read_paths`: of the plugin type's profile. Raises NotFound if there are no tests."""
+    files = sorted((project.folder / "tests").glob("test_*.py"))
     if not files:
-        raise NotFound(f"{plugin.folder}: no tests", hint="tests are tests/test_*.py")
+        raise NotFound(f"{project.folder}: no tests", hint="tests are tests/test_*.py")
     for file in files:
-        yield from _run_file(plugin, f"tests/{file.name}")
+        yield from _run_file(project, f"tests/{file.name}", read_paths)
 
 
-def _run_file(plugin: PluginUnderTest, file: str) -> Iterator[Case]:
+def _run_file(project: Project, file: str, read_paths: Collection[str]) -> Iterator[Case]:
     with ExitStack() as stack:
         data = None
-        if plugin.permissions and "file_write" in plugin.permissions:
+        if project.permissions and "file_write" in project.permissions:
             data = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-test-"))
-        spec = plugin._asdict() | {
-            "folder": str(plugin.folder.resolve()),
+        spec = {
+            **{name: getattr(project, name) for name in ("name", "entry", "settings", "actions", "hooks")},
+            "folder": str(project.folder.resolve()),
             "file": file,
             "data_dir": data,
-            "read_paths": [*plugin.read_paths],
-            "permissions": None if plugin.permissions is None else sorted(plugin.permissions),
+            "read_paths": [*read_paths],
+            "permissions": None if project.permissions is None else sorted(project.permissions),
         }
         try:
             done = subprocess.run(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from reed.lua.sandbox import LuaSandbox
-from reed.lua.testing import PluginUnderTest, run
+from reed.lua.testing import run
+from reed.own_tests import Project
 from reed.plugin_host.files import Folder, read_source
 from reed.plugin_host.runtime import Service
 
@@ -34,7 +35,7 @@ def plugin_folder(name: str) -> Path:
 @pytest.mark.parametrize("lua", ["5.5", "5.4"])
 @pytest.mark.parametrize("name", TESTED)
 def test_their_own_tests_pass(name: str, lua: str) -> None:
-    plugin = PluginUnderTest(plugin_folder(name), {}, TESTED[name][1], lua=lua)
+    plugin = Project(plugin_folder(name), {}, TESTED[name][1], lua=lua)
     cases = list(run(plugin))
     assert cases
     assert not [case for case in cases if case.failure]

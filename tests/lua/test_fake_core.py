@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reed.lua import testing
+from reed.own_tests import Case, Project
 
 MAIN = """
 local reed = require "reed"
@@ -180,8 +181,8 @@ def plugin(folder: Path, tests: str, main: str = MAIN) -> Path:
     return folder
 
 
-def run(folder: Path, permissions: frozenset[str] | None = None) -> list[testing.Case]:
-    under_test = testing.PluginUnderTest(
+def run(folder: Path, permissions: frozenset[str] | None = None) -> list[Case]:
+    under_test = Project(
         folder,
         {"limit": 3},
         ACTIONS if "publish" in (folder / "main.lua").read_text() else None,
@@ -192,12 +193,12 @@ def run(folder: Path, permissions: frozenset[str] | None = None) -> list[testing
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, testing.Case]:
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     return {case.title: case for case in run(plugin(tmp_path_factory.mktemp("demo"), TESTS))}
 
 
 @pytest.mark.parametrize("title", re.findall(r'^it\("(.*?)"', TESTS, re.MULTILINE))
-def test_the_test_plays_the_core(cases: dict[str, testing.Case], title: str) -> None:
+def test_the_test_plays_the_core(cases: dict[str, Case], title: str) -> None:
     assert not cases[title].failure, cases[title]
 
 

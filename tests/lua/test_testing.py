@@ -9,6 +9,7 @@ import pytest
 
 from reed.errors import NotFound
 from reed.lua import testing
+from reed.own_tests import Case, Project
 
 MAIN = """
 local reed = require "reed"
@@ -24,8 +25,8 @@ plugin.run()
 """
 
 
-def run(folder: Path, settings: dict[str, Any] | None = None, lua: str = "5.5") -> list[testing.Case]:
-    return list(testing.run(testing.PluginUnderTest(folder, settings or {}, lua=lua)))
+def run(folder: Path, settings: dict[str, Any] | None = None, lua: str = "5.5") -> list[Case]:
+    return list(testing.run(Project(folder, settings or {}, lua=lua)))
 
 
 def plugin(folder: Path, **tests: str) -> Path:
@@ -94,7 +95,7 @@ def test_failing_tests_have_their_line_and_log(tmp_path: Path) -> None:
     for case, place in zip(cases, places, strict=True):
         assert case.failure.startswith(place), case
         assert bool(case.failure) == bool(place), case
-    assert cases[0].log == ["info: doubling 1"]
+    assert cases[0].log == ("info: doubling 1",)
     assert (cases[-1].file, cases[-1].title) == ("tests/test_good.lua", "loading")
 
 

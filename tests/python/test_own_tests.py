@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from reed.errors import NotFound
+from reed.own_tests import Case, Project
 from reed.plugin_types.python import PYTHON
-from reed.python.test_run import Case, PluginUnderTest, run
+from reed.python.test_run import run
 from reed.sandbox import landlock
 from reed.sandbox.kernel import Kernel
 from reed.scaffold import write
@@ -22,17 +23,16 @@ PLUGINS = Path(__file__).parents[2] / "contrib/plugins"
 
 def cases(folder: Path, permissions: frozenset[str] | None = None) -> list[Case]:
     found = manifest.load(folder)
-    plugin = PluginUnderTest(
+    project = Project(
         folder=folder,
         name=found.name,
         entry="main.py",
         settings=found.settings,
         actions={name: action.command_id for name, action in found.actions.items()},
         hooks=found.hooks(),
-        read_paths=PYTHON.profile.read_paths,
         permissions=permissions,
     )
-    return list(run(plugin))
+    return list(run(project, PYTHON.profile.read_paths))
 
 
 def failures(folder: Path, **options: Any) -> dict[str, str]:

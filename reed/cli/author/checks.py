@@ -23,8 +23,9 @@ from reed.cli.author.project import DEFAULT_PERMISSIONS, load_manifest, private,
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
 from reed.figures import plural
+from reed.own_tests import Case, Project
 from reed.plugin_types import TYPES
-from reed.plugin_types.plugin_type import CaseResult, PluginType, Project
+from reed.plugin_types.plugin_type import PluginType
 from reed.supervision import discovery, manifest
 from reed.supervision.manifest import Action
 from reed.supervision.registry_csv import Row, standard_socket
@@ -47,7 +48,7 @@ class Check(NamedTuple):
     name: str
     result: str  # OK, FAILED or SKIPPED
     detail: str
-    cases: tuple[CaseResult, ...] = ()  # of a file of the plugin's own tests
+    cases: tuple[Case, ...] = ()  # of a file of the plugin's own tests
 
 
 class _Abort(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reed.config import Config
 from reed.errors import ManifestError
-from reed.plugin_types.plugin_type import Project
+from reed.own_tests import Project
 from reed.supervision import manifest, registry_csv
 from reed.supervision.manifest import Manifest
 from reed.supervision.registry_csv import Row, standard_socket
@@ -58,4 +58,4 @@ def project(
     settings = {**found.settings, **site.plugin(found.name).settings}
     actions = {action.name: action.command_id for action in found.actions.values()}
     granted = None if permissions is None else frozenset(map(str, permissions))
-    return Project(folder, found.name, settings, actions, found.entry, found.lua, say, found.hooks(), granted)
+    return Project(folder, settings, actions, found.entry, found.lua, found.hooks(), granted, found.name, say)

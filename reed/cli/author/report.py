@@ -21,7 +21,7 @@ from reed.cli.options import config
 from reed.cli.output import Output, paint
 from reed.cli.parse import Args
 from reed.figures import plural
-from reed.plugin_types.plugin_type import CaseResult
+from reed.own_tests import Case
 from reed.text import safe_lines
 
 _NAME_WIDTH = 20
@@ -100,11 +100,11 @@ class CheckReport:
             self._output.stream.write(f"{'':{9 + _NAME_WIDTH + 1}}{line}\n")
 
 
-def _result(case: CaseResult) -> str:
+def _result(case: Case) -> str:
     return FAILED if case.failure else SKIPPED if case.skipped else OK
 
 
-def _detail(case: CaseResult) -> str:
+def _detail(case: Case) -> str:
     return "\n".join([case.failure, *(f"    {line}" for line in case.log)]) if case.failure else ""
 
 
