@@ -5,18 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from reed.plugin import writes
 from reed.plugin.failure import Error
 from reed.plugin.records import Lines, Page, Restored, SearchHit, SearchPage, Snippet, TreeNode
 from reed.plugin.services import ask, ask_json, encode
-from reed.plugin.writes import Batch, Json, written, written_id
+from reed.plugin.writes import (
+    Batch,
+    RegistryWrites,
+    SchemaWrites,
+    SnippetWrites,
+    Write,
+    is_written,
+    written,
+    written_id,
+)
 from reed.wire import strict_json
 
 _LINE = 64 * 1024 * 1024  # bytes of the longest line of an export
 
 
-class Snippets:
+def _restored(write: Write) -> Restored:
+    return Restored(*written(write))
+
+
+class Snippets(SnippetWrites[str, Restored]):
     """`reed.snippet`. A `ref` is an id or a name. Error 404 for a snippet that does not exist."""
+
+    def __init__(self) -> None:
+        super().__init__(written_id, _restored)
 
     def get(self, ref: str) -> Snippet:
         return Snippet.of(ask_json("snippet.get", encode([ref])))
@@ -57,43 +72,16 @@ class Snippets:
         page = strict_json.load_object(head)
         return Lines(lines, page["ids"], page["cursor"], page["skipped"])
 
-    def create(self, type: str, name: str, content: Json) -> str:
-        """The id. `name` may be ""."""
-        return written_id(writes.create(type, name, content))
-
-    def update(self, ref: str, patch: Json, if_version: int = 0) -> str:
-        """The id. `patch` is a merge patch: None removes a field. Error 409 if the snippet has another version."""
-        return written_id(writes.update(ref, patch, if_version))
-
-    def rename(self, ref: str, name: str) -> str:
-        """The id. "" removes the name; Error 409 if it is in use."""
-        return written_id(writes.rename(ref, name))
-
-    def delete(self, ref: str, cascade: bool = False) -> str:
-        """The id. Error 409 for a bonded snippet without `cascade`."""
-        return written_id(writes.delete(ref, cascade))
-
-    def restore(
-        self, snippet: Snippet, *, accept_unfit: bool = False, overwrite: bool = False, dry_run: bool = False
-    ) -> Restored:
-        """Writes a snippet with its id, version and times, as `reed import` does."""
-        return Restored(*written(writes.restore(snippet, accept_unfit, overwrite, dry_run)))
-
 
 def _page(page: Mapping[str, Any]) -> Page:
     return Page([Snippet.of(each) for each in page["snippets"]], page["cursor"])
 
 
-class Schema:
+class Schema(SchemaWrites[str, bool]):
     """`reed.schema`: bonds between snippets."""
 
-    def bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> str:
-        """The bond's id."""
-        return written_id(writes.bond(parent, child, weight, path))
-
-    def unbond(self, parent: str, child: str) -> bool:
-        """True."""
-        return bool(written(writes.unbond(parent, child))[0])
+    def __init__(self) -> None:
+        super().__init__(written_id, is_written)
 
     def tree(self, root: str = "", depth: int = 0) -> list[TreeNode]:
         """The tree below a snippet, as a list of one; without a root, all roots. `depth` 0: everything."""
@@ -101,16 +89,11 @@ class Schema:
         return [TreeNode.of(each) for each in (found if isinstance(found, list) else [found])]
 
 
-class Registry:
+class Registry(RegistryWrites[bool]):
     """`reed.registry`: types of snippets."""
 
-    def define(self, name: str, definition: Json) -> bool:
-        """True for a new type, False for a redefined one."""
-        return bool(written(writes.define(name, definition))[0])
-
-    def delete(self, name: str) -> bool:
-        """True. Error 409 while the type has snippets."""
-        return bool(written(writes.delete_type(name))[0])
+    def __init__(self) -> None:
+        super().__init__(is_written)
 
     def get(self, name: str) -> dict[str, Any]:
         """The definition."""

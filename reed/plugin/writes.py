@@ -1,5 +1,5 @@
-"""The commands that write: `reed.snippet` and its siblings send one at once, a batch collects many, which needs few
-commits (python-api.md#many-reads-and-writes).
+"""The commands that write. `reed.snippet` and its siblings send each at once; a batch has the same methods and collects
+the writes, which needs few commits (python-api.md#many-reads-and-writes).
 
     with reed.batch() as batch:                                  nothing is sent yet
         page = batch.snippet.create("page", "", {"title": "A"})  a Pending: page.id is not known yet
@@ -11,9 +11,9 @@ An exception in the block sends nothing. If writes fail, the others hold, and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from reed.plugin.failure import Error
 from reed.plugin.records import Snippet
@@ -21,6 +21,8 @@ from reed.plugin.services import ask, ask_json, encode, text_of
 
 _MAX_NAMED = 5  # failed writes in the message
 Json = Mapping[str, Any] | str | bytes  # an object, or its JSON text
+Id = TypeVar("Id")
+Result = TypeVar("Result")
 
 _is_batching = False
 
@@ -30,44 +32,6 @@ class Write(NamedTuple):
 
     operation: str
     arguments: tuple[bytes, ...]
-
-
-def create(type: str, name: str, content: Json) -> Write:
-    return Write("snippet.create", (encode([type, name]), text_of(content)))
-
-
-def update(ref: str, patch: Json, if_version: int) -> Write:
-    return Write("snippet.update", (encode([ref, if_version]), text_of(patch)))
-
-
-def rename(ref: str, name: str) -> Write:
-    return Write("snippet.rename", (encode([ref, name]),))
-
-
-def delete(ref: str, cascade: bool) -> Write:
-    return Write("snippet.delete", (encode([ref, cascade]),))
-
-
-def restore(snippet: Snippet, accept_unfit: bool, overwrite: bool, dry_run: bool) -> Write:
-    flags = 1 * accept_unfit | 2 * overwrite | 4 * dry_run
-    *fields, content = snippet
-    return Write("snippet.restore", (encode([flags, *fields]), text_of(content)))
-
-
-def bond(parent: str, child: str, weight: int, path: str) -> Write:
-    return Write("schema.bond", (encode([parent, child, weight, path]),))
-
-
-def unbond(parent: str, child: str) -> Write:
-    return Write("schema.unbond", (encode([parent, child]),))
-
-
-def define(name: str, definition: Json) -> Write:
-    return Write("registry.define", (encode([name]), text_of(definition)))
-
-
-def delete_type(name: str) -> Write:
-    return Write("registry.delete", (encode([name]),))
 
 
 def written(write: Write) -> list[Any]:
@@ -81,6 +45,69 @@ def written(write: Write) -> list[Any]:
 
 def written_id(write: Write) -> str:
     return str(written(write)[0])
+
+
+def is_written(write: Write) -> bool:
+    return bool(written(write)[0])
+
+
+class SnippetWrites(Generic[Id, Result]):
+    """Commands that write snippets. Each returns what it answers; in a batch, a Pending."""
+
+    def __init__(self, send: Callable[[Write], Id], send_restore: Callable[[Write], Result]) -> None:
+        self._send = send
+        self._send_restore = send_restore
+
+    def create(self, type: str, name: str, content: Json) -> Id:
+        """The id. `name` may be ""."""
+        return self._send(Write("snippet.create", (encode([type, name]), text_of(content))))
+
+    def update(self, ref: str, patch: Json, if_version: int = 0) -> Id:
+        """The id. `patch` is a merge patch: None removes a field. Error 409 if the snippet has another version."""
+        return self._send(Write("snippet.update", (encode([ref, if_version]), text_of(patch))))
+
+    def rename(self, ref: str, name: str) -> Id:
+        """The id. "" removes the name; Error 409 if it is in use."""
+        return self._send(Write("snippet.rename", (encode([ref, name]),)))
+
+    def delete(self, ref: str, cascade: bool = False) -> Id:
+        """The id. Error 409 for a bonded snippet without `cascade`."""
+        return self._send(Write("snippet.delete", (encode([ref, cascade]),)))
+
+    def restore(
+        self, snippet: Snippet, *, accept_unfit: bool = False, overwrite: bool = False, dry_run: bool = False
+    ) -> Result:
+        """Writes a snippet with its id, version and times, as `reed import` does."""
+        flags = 1 * accept_unfit | 2 * overwrite | 4 * dry_run
+        *fields, content = snippet
+        return self._send_restore(Write("snippet.restore", (encode([flags, *fields]), text_of(content))))
+
+
+class SchemaWrites(Generic[Id, Result]):
+    def __init__(self, send_bond: Callable[[Write], Id], send_unbond: Callable[[Write], Result]) -> None:
+        self._send_bond = send_bond
+        self._send_unbond = send_unbond
+
+    def bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> Id:
+        """The bond's id."""
+        return self._send_bond(Write("schema.bond", (encode([parent, child, weight, path]),)))
+
+    def unbond(self, parent: str, child: str) -> Result:
+        """True."""
+        return self._send_unbond(Write("schema.unbond", (encode([parent, child]),)))
+
+
+class RegistryWrites(Generic[Result]):
+    def __init__(self, send: Callable[[Write], Result]) -> None:
+        self._send = send
+
+    def define(self, name: str, definition: Json) -> Result:
+        """True for a new type, False for a redefined one."""
+        return self._send(Write("registry.define", (encode([name]), text_of(definition))))
+
+    def delete(self, name: str) -> Result:
+        """True. Error 409 while the type has snippets."""
+        return self._send(Write("registry.delete", (encode([name]),)))
 
 
 class Pending:
@@ -118,9 +145,9 @@ class Batch:
 
     def __init__(self) -> None:
         self.writes: list[Pending] = []
-        self.snippet = SnippetWrites(self)
-        self.schema = SchemaWrites(self)
-        self.registry = RegistryWrites(self)
+        self.snippet = SnippetWrites(self.add, self.add)
+        self.schema = SchemaWrites(self.add, self.add)
+        self.registry = RegistryWrites(self.add)
 
     def add(self, write: Write) -> Pending:
         if not _is_batching:
@@ -154,50 +181,6 @@ class Batch:
                 failed.append(found)
         if failed:
             raise _failure(failed, len(self.writes))
-
-
-class SnippetWrites:
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-
-    def create(self, type: str, name: str, content: Json) -> Pending:
-        return self._batch.add(create(type, name, content))
-
-    def update(self, ref: str, patch: Json, if_version: int = 0) -> Pending:
-        return self._batch.add(update(ref, patch, if_version))
-
-    def rename(self, ref: str, name: str) -> Pending:
-        return self._batch.add(rename(ref, name))
-
-    def delete(self, ref: str, cascade: bool = False) -> Pending:
-        return self._batch.add(delete(ref, cascade))
-
-    def restore(
-        self, snippet: Snippet, *, accept_unfit: bool = False, overwrite: bool = False, dry_run: bool = False
-    ) -> Pending:
-        return self._batch.add(restore(snippet, accept_unfit, overwrite, dry_run))
-
-
-class SchemaWrites:
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-
-    def bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> Pending:
-        return self._batch.add(bond(parent, child, weight, path))
-
-    def unbond(self, parent: str, child: str) -> Pending:
-        return self._batch.add(unbond(parent, child))
-
-
-class RegistryWrites:
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-
-    def define(self, name: str, definition: Json) -> Pending:
-        return self._batch.add(define(name, definition))
-
-    def delete(self, name: str) -> Pending:
-        return self._batch.add(delete_type(name))
 
 
 def _failure(failed: list[dict[str, Any]], count: int) -> Error:

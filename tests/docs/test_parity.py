@@ -90,7 +90,7 @@ def of_python() -> Iterator[str]:
 
 def functions(name: str, value: object) -> Iterator[str]:
     """Public methods, and those of the objects in its attributes."""
-    for key in sorted({*vars(value), *vars(type(value))}):
+    for key in sorted({*vars(value), *dir(type(value))}):
         if key.startswith("_"):
             continue
         found = getattr(type(value), key, None) if isinstance(getattr(type(value), key, None), property) else None
