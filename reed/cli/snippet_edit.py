@@ -29,7 +29,7 @@ from reed.cli.output import Output, print_error
 from reed.cli.parse import Args
 from reed.errors import Conflict, Invalid, Malformed, ReedError
 from reed.text import safe_lines
-from reed.wire.exact_json import Json, dumps, load_object, patch
+from reed.wire.exact_json import dumps, load_object, patch
 from reed.wire.json_spans import members
 from reed.wire.snippets import Record
 
@@ -100,7 +100,7 @@ def _edit(args: Args, draft: _Draft, editor: list[str], *, may_ask: bool) -> int
                 return record.version
             raise ReedError("nothing was written: the text is the same as before")
         try:
-            changed = changes(draft.base, load_object(without_bom(text)))
+            changed = patch(draft.base, load_object(without_bom(text)))
             if changed:
                 with connect(args) as core:
                     core.snippet_update(record.id, dumps(changed).encode(), record.version)
@@ -116,15 +116,6 @@ def _edit(args: Args, draft: _Draft, editor: list[str], *, may_ask: bool) -> int
             if not _again():
                 raise ReedError("nothing was written") from None
         refused = text
-
-
-def changes(old: dict[str, Json], new: dict[str, Json]) -> dict[str, Json]:
-    """As a merge patch. Raises Invalid for a new null in an object, which a merge patch cannot write."""
-    return patch(old, new, _null_error)
-
-
-def _null_error(path: tuple[str, ...]) -> Invalid:
-    return Invalid(f"{'.'.join(('$', *path))}: null cannot be written by an update", hint="remove the field")
 
 
 def _check_version(args: Args, draft: _Draft, text: bytes, conflict: Conflict) -> None:

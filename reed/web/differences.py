@@ -10,7 +10,6 @@
     the base is not known    UNKNOWN   must be chosen
 
 Objects are compared member by member; arrays and texts as wholes, since a mixture may be what neither person meant.
-`patch` is the JSON Merge Patch that turns one content into another.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reed.errors import Invalid
-from reed.wire import exact_json
 from reed.wire.exact_json import ABSENT, Json, join, steps
 
 MAX_LINES = 600  # of two texts that are compared line by line; comparing takes the square of it
@@ -108,18 +105,6 @@ def _with(value: Json, path: list[str], new: Json) -> Json:
     else:
         members[path[0]] = child
     return members
-
-
-def patch(old: Json, new: Json) -> dict[str, Json]:
-    """The JSON Merge Patch that turns the object `old` into `new`. Raises Invalid where such a patch cannot."""
-    return exact_json.patch(old, new, _null_error)
-
-
-def _null_error(path: tuple[str, ...]) -> Invalid:
-    return Invalid(
-        f"{'.'.join(path)}: an update cannot set a member to null",
-        hint="remove the member, or use a value that is not null",
-    )
 
 
 def changed_lines(old: str, new: str) -> list[Line]:

@@ -10,7 +10,6 @@ Python's own numbers would turn 1.0 into 1 on the way through a form or an edito
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from reed.errors import Invalid
 from reed.wire import strict_json
@@ -87,27 +86,21 @@ def size(value: Json) -> int:
     return 1 + sum(map(size, items))
 
 
-def patch(
-    old: dict[str, Json],
-    new: dict[str, Json],
-    null_error: Callable[[tuple[str, ...]], Invalid],
-    path: tuple[str, ...] = (),
-) -> dict[str, Json]:
+def patch(old: dict[str, Json], new: dict[str, Json], path: str = "$") -> dict[str, Json]:
     """The JSON Merge Patch (RFC 7396) that turns one object into the other; {} if they are equal.
 
-    Such a patch cannot set a member to null, or to an object with a null member: raises `null_error` of that member's
-    path then.
+    Such a patch cannot set a member to null, or to an object with a null member: raises Invalid then.
     """
     found: dict[str, Json] = dict.fromkeys(key for key in old if key not in new)
     for key, value in new.items():
         before = old.get(key, ABSENT)
         if before == value:
             continue
-        here = (*path, key)
+        here = f"{path}.{key}"
         if value is None:
-            raise null_error(here)
+            raise Invalid(f"{here}: an update cannot set a member to null", hint="remove the member")
         if isinstance(value, dict):
-            found[key] = patch(before if isinstance(before, dict) else {}, value, null_error, here)
+            found[key] = patch(before if isinstance(before, dict) else {}, value, here)
         else:
             found[key] = value
     return found

@@ -1,20 +1,12 @@
-"""Differences of two contents, the choices between them, and merge patches."""
+"""Differences of two contents, and the choices between them."""
 
 from __future__ import annotations
 
-import json
-
-import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from reed.errors import Invalid
-from reed.store.merge_patch import merge
-from reed.web.differences import Side, changed_lines, differences, patch, resolved
+from reed.web.differences import Side, changed_lines, differences, resolved
 from reed.wire.exact_json import ABSENT, dumps, loads
-from tests.wire.test_exact_json import TEXTS, VALUES
-
-OBJECTS = st.dictionaries(st.sampled_from("abcde") | TEXTS, VALUES, max_size=5)
+from tests.wire.test_exact_json import OBJECTS
 
 
 def choose(found: list, choice: str) -> dict[str, str]:
@@ -66,30 +58,6 @@ def test_changes_of_different_members_join() -> None:
     content, undecided = resolved(found, theirs, {"/title": "mine", "/tags": "mine"})
     assert not undecided
     assert dumps(content) == ('{"title":"B","n":1.0,"author":{"name":"Y","age":2},"tags":["a"],"new":null}')
-
-
-@settings(deadline=None)
-@given(OBJECTS, OBJECTS)
-def test_a_patch_turns_one_content_into_the_other(old: dict, new: dict) -> None:
-    try:
-        change = patch(old, new)
-    except Invalid:
-        assert "null" in dumps(new)
-        return
-    text, _ = merge(dumps(old), dumps(change))
-    assert loads(text) == new
-
-
-def test_a_patch_names_only_what_changed_and_keeps_digits() -> None:
-    old, new = loads('{"a": 1, "b": {"c": 1.0, "d": [1]}, "e": 2}'), loads('{"a": 1, "b": {"c": 1.00, "d": [1]}}')
-    assert dumps(patch(old, new)) == '{"e":null,"b":{"c":1.00}}'
-    assert patch(old, old) == {}
-
-
-def test_a_patch_cannot_set_null() -> None:
-    with pytest.raises(Invalid, match=r"b\.c: an update cannot set a member to null"):
-        patch({"b": {"c": True}}, {"b": {"c": None}})
-    assert json.loads(dumps(patch({}, {"list": [None]}))) == {"list": [None]}
 
 
 def test_changed_lines_have_their_context() -> None:

@@ -11,8 +11,8 @@ from starlette.routing import Route
 from reed.client import Client
 from reed.errors import CallError, Conflict, Malformed
 from reed.web.context import context_of, field_of, form_of, status_of
-from reed.web.differences import Difference, Line, Side, changed_lines, differences, patch, resolved
-from reed.wire.exact_json import ABSENT, Json, dumps, loads, shown
+from reed.web.differences import Difference, Line, Side, changed_lines, differences, resolved
+from reed.wire.exact_json import ABSENT, Json, dumps, loads, patch, shown
 from reed.wire.snippets import Record
 
 CHOOSE = "choose:"  # and a pointer: the name of a choice

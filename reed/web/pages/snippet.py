@@ -23,12 +23,11 @@ from reed.errors import CallError, Conflict, Malformed, NotFound, ReedError
 from reed.web.arrangement import Place, bonds_of
 from reed.web.context import Form, context_of, field_of, form_of, ref_of, status_of
 from reed.web.definitions import definition_of
-from reed.web.differences import patch
 from reed.web.form_page import filled, json_problem, placed, values_of
 from reed.web.form_schema import Kind
 from reed.web.forms import Field, Problems, form
 from reed.web.pages import conflict
-from reed.wire.exact_json import Json, dumps, load_object, loads
+from reed.wire.exact_json import Json, dumps, load_object, loads, patch
 from reed.wire.snippets import Record
 
 MAX_EDITED = 1024 * 1024  # bytes of a content that a page can change; it is sent several times
