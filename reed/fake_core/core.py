@@ -21,6 +21,7 @@ from reed.fake_core.content import FakeContent
 from reed.wire import identifiers, strict_json
 from reed.wire.codes import Command, Signal
 from reed.wire.commands import record_of
+from reed.wire.registry import RegistryDefine
 from reed.wire.snippets import Record, SnippetCreate, SnippetDelete, SnippetUpdate
 from reed.wire.structs import Bytes
 
@@ -63,12 +64,18 @@ class FakeCore:
         """Delete a snippet and its bonds, as somebody else than the plugin would."""
         self.content.snippet_delete(SnippetDelete(ref, cascade=True))
 
+    def define(self, name: str, definition: Bytes) -> None:
+        self.content.registry_define(RegistryDefine(name, definition))
+
     def get(self, ref: str) -> Record | None:
         return self.content.records.get(self.content.id_of(ref))
 
     def answer(self, target: str, message_type: int, value: Any) -> None:
         """What requests of this type to `target` get: a JSON value, or a CallError that is raised."""
         self._answers[target, message_type] = value
+
+    def answer_error(self, target: str, message_type: int, status: int, message: str) -> None:
+        self.answer(target, message_type, CallError(message, status=status))
 
     def fail(self, command: str, status: int, message: str) -> None:
         """The next command of that name, such as "snippet.update", fails. Several failures are used in order."""

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from reed.errors import CallError, Malformed
+from reed.errors import Malformed
 from reed.fake_core import FakeCore
 from reed.plugin import Error, Snippet, plugin, reed, signals
 from reed.plugin.services import DEPTH, text_of
 from reed.wire import strict_json
-from reed.wire.registry import RegistryDefine
 
 __all__ = ["Core", "call", "core", "fails"]
 
@@ -117,7 +116,7 @@ class Core:
         self.fake.delete(ref)
 
     def define(self, name: str, definition: object) -> None:
-        self.fake.content.registry_define(RegistryDefine(name, text_of(definition)))
+        self.fake.define(name, text_of(definition))
 
     def get(self, ref: str) -> Snippet | None:
         record = self.fake.get(ref)
@@ -128,7 +127,7 @@ class Core:
         self.fake.answer(target, message_type, value)
 
     def answer_error(self, target: str, message_type: int, status: int, message: str) -> None:
-        self.fake.answer(target, message_type, CallError(message, status=status))
+        self.fake.answer_error(target, message_type, status, message)
 
     def fail(self, command: str, status: int, message: str = "failed") -> None:
         """The next command of that name, such as "snippet.update", fails."""
