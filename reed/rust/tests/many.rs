@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{CoreEnd, FakeCore, snippet_page, snippet_written};
+use common::{CoreEnd, FakeCore, run, snippet_page, snippet_written};
 use reed_plugin::wire::codes::{Command, flags};
 use reed_plugin::wire::snippets::{Record, SnippetList};
 use reed_plugin::{Error, Plugin, PluginBuilder, Signal, json};
@@ -84,18 +84,14 @@ fn on_start_runs_once_after_ready_and_before_the_first_call() {
 
 #[test]
 fn a_plugin_whose_on_start_fails_ends() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo().on_start(|_| Err(Error::fail(409, "no template"))));
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo().on_start(|_| Err(Error::fail(409, "no template"))));
     assert!(link.try_frame().is_none());
     assert_eq!(plugin.join().unwrap().unwrap_err().to_string(), "on_start: no template");
 }
 
 #[test]
 fn each_fetches_a_page_when_it_is_needed() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo());
     link.send(1, b"", 0);
     answer(&mut link, Command::SnippetList, &snippet_page(IDS[1], &[record(0), record(1)]));
     let asked = answer(&mut link, Command::SnippetList, &snippet_page("", &[record(2)]));
@@ -110,9 +106,7 @@ fn each_fetches_a_page_when_it_is_needed() {
 
 #[test]
 fn a_batch_is_sent_in_one_go_and_its_failures_are_listed() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo());
     link.send(2, b"3", 0);
     for _ in 0..3 {
         assert_eq!(link.frame().command_id, Command::SnippetCreate as u8); // before any answer
@@ -134,9 +128,7 @@ fn a_batch_is_sent_in_one_go_and_its_failures_are_listed() {
 
 #[test]
 fn a_batch_beyond_the_socket_buffers_reads_while_it_sends() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo());
     link.send(2, b"3000", 0);
     for _ in 0..3000 {
         answer(&mut link, Command::SnippetCreate, &snippet_written(201, IDS[0], &"x".repeat(2000)));
@@ -148,9 +140,7 @@ fn a_batch_beyond_the_socket_buffers_reads_while_it_sends() {
 
 #[test]
 fn a_batch_whose_closure_fails_sends_nothing() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo());
     assert_eq!(link.call(3, b""), (422, json!({"code": 77, "message": "no; try later"})));
     link.shut_down(plugin);
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{FakeCore, Peer, snippet_got, snippet_page, snippet_written};
+use common::{FakeCore, Peer, run, snippet_got, snippet_page, snippet_written};
 use reed_plugin::wire::codes::{Command, flags};
 use reed_plugin::wire::snippets::{Record, SnippetFind, SnippetRename};
 use reed_plugin::{Answer, Error, Plugin, PluginBuilder, Reply, Signal, Sleep, Value, json};
@@ -91,9 +91,7 @@ fn socket_paths_of_any_length_work() {
 
 #[test]
 fn a_panic_is_status_500_and_the_plugin_continues() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo());
     assert_eq!(link.call(2, b"").0, 500);
     assert_eq!(link.call(1, b"2"), (200, json!({"got": 2})));
     link.shut_down(plugin);
@@ -101,9 +99,7 @@ fn a_panic_is_status_500_and_the_plugin_continues() {
 
 #[test]
 fn calls_and_signals_that_arrive_during_a_command_are_handled_after_it() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo());
     link.send(4, b"\"intro\"", 0);
     let asked = link.frame();
     assert_eq!(asked.command_id, Command::SnippetGet as u8);
@@ -118,9 +114,7 @@ fn calls_and_signals_that_arrive_during_a_command_are_handled_after_it() {
 
 #[test]
 fn snippets_are_found_by_fields_and_renamed() {
-    let core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&[], demo());
     link.send(9, br#"{"path":"a/b"}"#, 0);
     let asked = link.frame();
     assert_eq!(asked.command_id, Command::SnippetFind as u8);
@@ -145,9 +139,7 @@ fn snippets_are_found_by_fields_and_renamed() {
 
 #[test]
 fn signals_are_answered_and_health_includes_own_metrics() {
-    let mut core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo().metrics(|| json!({"depth": 9})));
-    let mut link = core.ready();
+    let (mut core, mut link, plugin) = run(&[], demo().metrics(|| json!({"depth": 9})));
     link.send_signal(Signal::HealthCheck);
     assert_eq!(link.signal().0, Signal::Ready);
     link.send_signal(Signal::WakeUp);
@@ -167,9 +159,7 @@ fn signals_are_answered_and_health_includes_own_metrics() {
 
 #[test]
 fn a_request_to_another_plugin_returns_its_answer() {
-    let core = FakeCore::new("demo", &["peer"]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (core, mut link, plugin) = run(&["peer"], demo());
     let mut peer = Peer::new(&core, "peer");
     for (kind, body, expected) in [
         (0xF2, json!({"data": [1]}), (200, json!([1]))),
@@ -191,9 +181,7 @@ fn a_request_to_another_plugin_returns_its_answer() {
 
 #[test]
 fn a_request_without_an_answer_is_sent_again() {
-    let core = FakeCore::new("demo", &["peer"]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (core, mut link, plugin) = run(&["peer"], demo());
     let mut peer = Peer::new(&core, "peer");
     link.send(6, b"5", 0);
     let first = peer.receive();
@@ -206,9 +194,7 @@ fn a_request_without_an_answer_is_sent_again() {
 
 #[test]
 fn messages_are_answered_and_repeats_get_the_same_answer() {
-    let core = FakeCore::new("demo", &["peer"]);
-    let plugin = core.start(demo());
-    let link = core.ready();
+    let (core, link, plugin) = run(&["peer"], demo());
     let mut peer = Peer::new(&core, "peer");
     peer.send(10, 50, &json!({})); // Answer::None
     let whole = peer.message(9, 100, &json!({"text": "x".repeat(5000)}));
@@ -263,18 +249,14 @@ fn messages_to_a_full_fifo_are_queued_up_to_a_limit() {
 
 #[test]
 fn a_request_has_a_maximum_timeout() {
-    let core = FakeCore::new("demo", &["peer"]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&["peer"], demo());
     assert_eq!(link.call(12, b"").0, 400);
     link.shut_down(plugin);
 }
 
 #[test]
 fn an_unknown_target_is_status_404() {
-    let core = FakeCore::new("demo", &["analytics"]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (_core, mut link, plugin) = run(&["analytics"], demo());
     let (status, error) = link.call(7, b"\"analitics\"");
     assert_eq!((status, &error["code"]), (404, &json!(10001)));
     assert!(error["message"].as_str().unwrap().contains("\"analytics\""), "{error}");
@@ -283,9 +265,7 @@ fn an_unknown_target_is_status_404() {
 
 #[test]
 fn a_plugin_reconnects_to_a_new_core() {
-    let mut core = FakeCore::new("demo", &["peer"]);
-    let plugin = core.start(demo());
-    let link = core.ready();
+    let (mut core, link, plugin) = run(&["peer"], demo());
     core.close();
     drop(link);
     core.listen();
@@ -296,9 +276,7 @@ fn a_plugin_reconnects_to_a_new_core() {
 
 #[test]
 fn a_core_that_dies_right_after_a_reconnect_is_replaced_by_the_next() {
-    let mut core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let link = core.ready();
+    let (mut core, link, plugin) = run(&[], demo());
     core.close();
     drop(link);
     core.listen();
@@ -351,9 +329,7 @@ fn messages_that_were_read_during_sleep_are_handled_without_a_core() {
 
 #[test]
 fn a_plugin_ends_after_the_reconnect_timeout() {
-    let mut core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo().reconnect_timeout(Duration::from_millis(50)));
-    let link = core.ready();
+    let (mut core, link, plugin) = run(&[], demo().reconnect_timeout(Duration::from_millis(50)));
     core.close();
     drop(link);
     assert!(plugin.join().unwrap().is_err());
@@ -445,9 +421,7 @@ fn concurrent_calls_run_at_the_same_time() {
 
 #[test]
 fn a_health_check_opens_new_fifos() {
-    let mut core = FakeCore::new("demo", &[]);
-    let plugin = core.start(demo());
-    let mut link = core.ready();
+    let (mut core, mut link, plugin) = run(&[], demo());
     core.make_pair("late");
     link.send_signal(Signal::HealthCheck);
     assert_eq!(link.signal().0, Signal::Ready);

@@ -148,6 +148,14 @@ impl FakeCore {
     }
 }
 
+/// A plugin that is READY, and its core with FIFOs to these peers.
+pub fn run(peers: &[&str], plugin: PluginBuilder) -> (FakeCore, CoreEnd, JoinHandle<Result<(), Error>>) {
+    let core = FakeCore::new("demo", peers);
+    let plugin = core.start(plugin);
+    let link = core.ready();
+    (core, link, plugin)
+}
+
 impl Drop for FakeCore {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
