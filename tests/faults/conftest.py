@@ -26,6 +26,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import NotFound
+from tests import bare_plugin
 from tests.waiting import until
 
 FACTOR = max(1, int(os.environ.get("REED_FAULTS") or 1))
@@ -62,32 +63,12 @@ print(json.dumps({"kept": kept, "times": times, "refused": refused, "cut": cut})
 """
 
 PLUGIN = """
-import json, os, signal, socket, struct, subprocess, sys, time
-HEADER = struct.Struct("<IBBBBI")
-NAME = os.environ["REED_PLUGIN_NAME"]
-def send(command, payload, flags=0):
-    sock.sendall(HEADER.pack(0x52454544, 1, command, flags, 0, len(payload)) + payload)
-def read(size):
-    data = b""
-    while len(data) < size:
-        data += sock.recv(size - len(data)) or sys.exit(0)
-    return data
-def receive():
-    _, _, command, flags, _, size = HEADER.unpack(read(12))
-    return command, flags, read(size)
-def ready():
-    send(0xF3, struct.pack("<BQ32sH", 1, 0, NAME.encode(), 0), 2)
-sock = socket.socket(socket.AF_UNIX)
-sock.connect(os.environ["REED_SOCKET"])
-actions = json.dumps({"actions": {"do": {"command_id": 1}}}).encode()
-send(0xF0, struct.pack("<32s16sII", NAME.encode(), b"1.0.0", os.getpid(), len(actions)) + actions)
-receive()
-ready()
+register(do=1)
 def main(do, on_shutdown=lambda: sys.exit(0)):
     while True:
         command, flags, payload = receive()
         if command == 1:
-            send(1, struct.pack("<H", 200) + json.dumps(do(json.loads(payload))).encode(), 8)
+            answer(1, json.dumps(do(json.loads(payload))).encode())
         elif payload[0] == 0x10:
             on_shutdown()
         else:
@@ -143,8 +124,7 @@ class Ground:
         folder = self.site.root / "plugins" / name
         folder.mkdir()
         (folder / "plugin.yaml").write_text(f"name: {name}\nversion: 1.0.0\nactions: {{do: {{command_id: 1}}}}\n")
-        (folder / name).write_text(f"#!{sys.executable} -IS\n{PLUGIN}\n{code}\n")
-        (folder / name).chmod(0o755)
+        bare_plugin.write(folder / name, f"{PLUGIN}\n{code}")
         self.plugins.append(f'{name},native,{{}},1.0.0,"{permissions}","admin",{str(auto).lower()},"a fault"')
 
     def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Client:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from reed.cli.author.answers import difference
 from reed.system_calls import pidfd_open
+from tests import bare_plugin
 
 GOOD = """
 local reed = require "reed"
@@ -272,21 +273,8 @@ def test_an_interrupt_leaves_no_process_behind(site, ended_by: int, code: int) -
             assert not folder.exists()
 
 
-NATIVE = """#!/usr/bin/python3
-import os, socket, struct, sys, time
-ACTIONS = b'{"actions":{"other":{"command_id":1}}}'
-sock = socket.socket(socket.AF_UNIX)
-sock.connect(os.environ["REED_SOCKET"])
-def send(command, payload, flags=0):
-    sock.sendall(struct.pack("<IBBBBI", 0x52454544, 1, command, flags, 0, len(payload)) + payload)
-def receive():
-    head = struct.unpack("<IBBBBI", sock.recv(12, socket.MSG_WAITALL))
-    return head[2], head[3], sock.recv(head[5], socket.MSG_WAITALL) if head[5] else b""
-def ready():
-    send(0xF3, struct.pack("<BQ32sH", 1, time.time_ns() // 1000, b"demo", 0), 2)
-send(0xF0, struct.pack("<32s16sII", b"demo", b"1.0.0", os.getpid(), len(ACTIONS)) + ACTIONS)
-receive()
-ready()
+NATIVE = """
+register(other=1)
 while True:
     command, flags, payload = receive()
     if flags & 2 and payload[0] in (0x13, 0x15):
@@ -301,8 +289,7 @@ def test_a_plugin_that_ignores_signals_and_misses_an_action(site) -> None:
     folder = site.root / "plugins/demo"
     folder.mkdir()
     (folder / "plugin.yaml").write_text("name: demo\nversion: 1.0.0\nactions: {lost: {command_id: 2, example: 1}}\n")
-    (folder / "demo").write_text(NATIVE)
-    (folder / "demo").chmod(0o755)
+    bare_plugin.write(folder / "demo", NATIVE, "/usr/bin/python3")  # which the sandbox allows
     _, checks = report(site)
     assert failed(checks) == ["action lost", "signal reload", "shutdown"]
     assert checks["health"]["result"] == checks["signal wake"]["result"] == "ok"

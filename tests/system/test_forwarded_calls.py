@@ -33,6 +33,7 @@ from reed.wire.plugins import PluginSend
 from reed.wire.requests import ConnectionAssume
 from reed.wire.snippets import SnippetCreate
 from reed.wire.structs import HEADER
+from tests import bare_plugin
 from tests.system.raw_connection import DEADLINE, Answer, RawConnection
 
 SEND = int(Command.PLUGIN_SEND)
@@ -80,36 +81,16 @@ limits: {cpu: 50s, memory: 128MB}
 """
 ROW = '{},lua,/tmp/reed-cms/plugins/{}.sock,1.0.0,"snippet_read","editor,reader",false,""\n'
 
-BARE = """#!{python}
-import os, socket, struct
-HEADER = struct.Struct("<IBBBBI")
-core = socket.socket(socket.AF_UNIX)
-core.connect(os.environ["REED_SOCKET"])
-def send(command, flags, payload):
-    core.sendall(HEADER.pack(0x52454544, 1, command, flags, 0, len(payload)) + payload)
-def exactly(size):
-    data = b""
-    while len(data) < size:
-        more = core.recv(size - len(data))
-        if not more:
-            raise SystemExit(0)
-        data += more
-    return data
-def ready():
-    send(0xF3, 2, struct.pack("<BQ32sH", 1, 0, b"bare", 0))
-manifest = b'{{"actions": {{"answer": {{"command_id": 1}}}}}}'
-send(0xF0, 0, struct.pack("<32s16sII", b"bare", b"1.0.0", os.getpid(), len(manifest)) + manifest)
-exactly(HEADER.unpack(exactly(12))[5])
-ready()
+BARE = """
+register(answer=1)
 while True:
-    _, _, command, _, _, size = HEADER.unpack(exactly(12))
-    payload = exactly(size)
-    if command == 0xF3 and payload[0] == 0x10:
+    command, flags, payload = receive()
+    if command == 1:
+        answer(1, payload, int(payload))
+    elif payload[0] == 0x10:
         break
-    if command == 0xF3:
+    else:
         ready()
-    elif command == 1:
-        send(1, 8, struct.pack("<H", int(payload)) + payload)
 """
 
 
@@ -464,8 +445,7 @@ def test_an_invalid_status_is_an_error(world: World) -> None:
     folder = world.root / "plugins" / "bare"
     folder.mkdir()
     (folder / "plugin.yaml").write_text("name: bare\nversion: 1.0.0\nactions: {answer: {command_id: 1}}\n")
-    (folder / "bare").write_text(BARE.format(python=os.path.realpath(sys.executable)))
-    (folder / "bare").chmod(0o755)
+    bare_plugin.write(folder / "bare", BARE)
     with world.rows.open("a") as file:
         file.write(ROW.replace("{}", "bare").replace(",lua,", ",native,"))
     world.client.plugin_reload()

@@ -15,6 +15,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import Invalid, PluginCrashed, PluginOffline
+from tests import bare_plugin
 from tests.waiting import until
 
 ROUNDS = 20
@@ -26,36 +27,17 @@ plugin.run()
 """
 MANIFEST = "actions:\n  number: {command_id: 1}\n"
 
-NATIVE = '''#!{python}
-"""A plugin without an SDK."""
-import os, socket, struct
-HEADER, SIGNAL = struct.Struct("<IBBBBI"), struct.Struct("<BQ32sH")
-core = socket.socket(socket.AF_UNIX)
-core.connect(os.environ["REED_SOCKET"])
-def send(command, flags, payload):
-    core.sendall(HEADER.pack(0x52454544, 1, command, flags, 0, len(payload)) + payload)
-def exactly(size):
-    data = b""
-    while len(data) < size:
-        more = core.recv(size - len(data))
-        if not more:
-            raise SystemExit(0)
-        data += more
-    return data
-manifest = b'{{"actions": {{"number": {{"command_id": 1}}}}}}'
-send(0xF0, 0, struct.pack("<32s16sII", b"counter", b"1.0.0", os.getpid(), len(manifest)) + manifest)
-answer = exactly(HEADER.unpack(exactly(12))[5])
-send(0xF3, 2, SIGNAL.pack(1, 0, b"counter", 0))
+NATIVE = """
+register(number=1)
 while True:
-    _, _, command, flags, _, size = HEADER.unpack(exactly(12))
-    payload = exactly(size)
-    if command == 0xF3 and payload[0] == 0x10:
+    command, flags, payload = receive()
+    if command == 1:
+        answer(1, b"{number}")
+    elif payload[0] == 0x10:
         break
-    if command == 0xF3:
-        send(0xF3, 2, SIGNAL.pack(1, 0, b"counter", 0))
-    elif command == 1:
-        send(1, 8, struct.pack("<H", 200) + b"{number}")
-'''
+    else:
+        ready()
+"""
 
 
 def number_of(client: Client, _before: int) -> int:
@@ -70,8 +52,7 @@ def write_lua(folder: Path, number: int) -> None:
 
 def write_native(folder: Path, number: int) -> None:
     new = folder / ".counter.new"
-    new.write_text(NATIVE.format(python=os.path.realpath(sys.executable), number=number))
-    new.chmod(0o755)
+    bare_plugin.write(new, NATIVE.format(number=number))
     new.replace(folder / "counter")
 
 
@@ -154,8 +135,8 @@ def test_the_old_process_finishes_its_call_in_flight(site) -> None:
     """The call waits for a lock that the test holds; the new process responds meanwhile."""
     folder = site.add_lua_plugin("counter", "", MANIFEST)
     write_native(folder, 1)
-    blocked = NATIVE.replace("send(1, 8,", 'open(os.environ["REED_PLUGIN_DIR"] + "/gate").read(); send(1, 8,')
-    (folder / "counter").write_text(blocked.format(python=os.path.realpath(sys.executable), number=1))
+    blocked = NATIVE.replace("answer(", 'open(os.environ["REED_PLUGIN_DIR"] + "/gate").read(); answer(')
+    bare_plugin.write(folder / "counter", blocked.format(number=1))
     os.mkfifo(folder / "gate")
     site.config.write_text(f"plugins: {{counter: {{paths: [{sys.base_prefix}]}}}}\n")
     site.set_rows('counter,native,{},1.0.0,"","admin",true,x')
@@ -180,11 +161,9 @@ def test_the_old_process_finishes_its_call_in_flight(site) -> None:
 def test_a_failed_call_has_the_last_lines_of_its_own_process(site) -> None:
     """The old process has the call, and the new one has written lines since."""
     folder = site.add_lua_plugin("counter", "", MANIFEST)
-    python = os.path.realpath(sys.executable)
     talks = NATIVE.replace("while True:", 'print("I am {number}", flush=True)\nwhile True:')
-    holds = talks.replace("send(1, 8,", 'open(os.environ["REED_PLUGIN_DIR"] + "/gate").read(); send(1, 8,')
-    (folder / "counter").write_text(holds.format(python=python, number=1))
-    (folder / "counter").chmod(0o755)
+    holds = talks.replace("answer(", 'open(os.environ["REED_PLUGIN_DIR"] + "/gate").read(); answer(')
+    bare_plugin.write(folder / "counter", holds.format(number=1))
     os.mkfifo(folder / "gate")
     site.config.write_text(f"plugins: {{counter: {{paths: [{sys.base_prefix}]}}}}\n")
     site.set_rows('counter,native,{},1.0.0,"","admin",true,x')
@@ -194,8 +173,7 @@ def test_a_failed_call_has_the_last_lines_of_its_own_process(site) -> None:
         old = admin.plugin_health("counter")[0]["pid"]
         held = others.submit(asker.plugin_send, "counter", "number")
         gate = os.open(folder / "gate", os.O_WRONLY)  # returns when the call is there
-        (folder / ".new").write_text(talks.format(python=python, number=2))
-        (folder / ".new").chmod(0o755)
+        bare_plugin.write(folder / ".new", talks.format(number=2))
         (folder / ".new").replace(folder / "counter")
         admin.plugin_reload()
         until(lambda: "I am 2" in admin.plugin_health("counter")[0]["last_lines"])

@@ -12,28 +12,12 @@ import pytest
 from reed.client import Client
 from reed.errors import CallError, Malformed, PluginNotFound
 from reed.wire.codes import Signal
+from tests import bare_plugin
 
 # A plugin without an SDK that records every signal and sends signals on request.
-NATIVE = """#!/usr/bin/python3
-import json, os, socket, struct, time
-NAME = os.environ["REED_PLUGIN_NAME"]
-sock = socket.socket(socket.AF_UNIX)
-sock.connect(os.environ["REED_SOCKET"])
+NATIVE = """
+register(got=1, say=2)
 got = []
-def send(command, payload, flags=0):
-    sock.sendall(struct.pack("<IBBBBI", 0x52454544, 1, command, flags, 0, len(payload)) + payload)
-def receive():
-    head = sock.recv(12, socket.MSG_WAITALL)
-    if len(head) < 12:
-        raise SystemExit(0)
-    _, _, command, flags, _, size = struct.unpack("<IBBBBI", head)
-    return command, flags, sock.recv(size, socket.MSG_WAITALL) if size else b""
-def signal(kind, data=b""):
-    send(0xF3, struct.pack("<BQ32sH", kind, time.time_ns() // 1000, NAME.encode(), len(data)) + data, 2)
-actions = json.dumps({"actions": {"got": {"command_id": 1}, "say": {"command_id": 2}}}).encode()
-send(0xF0, struct.pack("<32s16sII", NAME.encode(), b"1.0.0", os.getpid(), len(actions)) + actions)
-receive()
-signal(0x01)
 while True:
     command, flags, payload = receive()
     if flags & 2:
@@ -41,13 +25,13 @@ while True:
         got.append([kind, stamp, name.rstrip(b"\\0").decode(), payload[43:].decode()])
         if kind == 0x10:
             raise SystemExit(0)
-        signal(0x01)
+        ready()
     elif command == 1:
-        send(1, struct.pack("<H", 200) + json.dumps(got).encode(), 8)
+        answer(1, json.dumps(got).encode())
     elif command == 2:
         kind, data = json.loads(payload)
-        signal(kind, data.encode())
-        send(2, struct.pack("<H", 200) + b"null", 8)
+        say(kind, data.encode())
+        answer(2, b"null")
 """
 LUA = """
 local reed = require "reed"
@@ -87,8 +71,7 @@ def client(site):
     (folder / "plugin.yaml").write_text(
         "name: raw\nversion: 1.0.0\nactions: {got: {command_id: 1}, say: {command_id: 2}}\n"
     )
-    (folder / "raw").write_text(NATIVE)
-    (folder / "raw").chmod(0o755)
+    bare_plugin.write(folder / "raw", NATIVE, "/usr/bin/python3")  # which the sandbox allows
     site.start()
     with Client(site.socket_path) as client:
         client.plugin_start("raw")
