@@ -150,7 +150,7 @@ def test_lua_has_every_command_that_a_plugin_may_be_permitted() -> None:
 def test_rust_has_every_command() -> None:
     source = PACKAGE / "rust" / "src"
     codes = (source / "wire" / "codes.rs").read_text(encoding="utf-8")
-    enum = re.search(r"pub enum Command \{(.*?)\n\}", codes, re.DOTALL)
+    enum = re.search(r"^    Command \{(.*?)\n    \}", codes, re.DOTALL | re.MULTILINE)
     assert enum
     theirs = {name: int(number, 16) for name, number in re.findall(r"(\w+) = 0x(\w+),", enum[1])}
     assert theirs == {rust_name(command): int(command) for command in Command}
