@@ -1,6 +1,7 @@
-"""Copies the pages that a start writes to, while the spare process still waits (process-creation.md#prefaulting).
+"""Prefaults the pages that a start needs, while the spare process still waits (process-creation.md#prefaulting).
 
-Before Linux 5.14 there is no MADV_POPULATE_WRITE, and nothing is copied beforehand.
+Pages that it writes to are copied, and pages of libraries that it reads are mapped. Before Linux 5.14 there is no
+MADV_POPULATE_WRITE, and nothing is done beforehand.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from reed.lua.warmup import SimulatedCore
 from reed.plugin_host.host import Host
@@ -21,10 +22,11 @@ from reed.zygote.clone import Cloning
 from reed.zygote.request import SpawnRequest
 from reed.zygote.spawn import Spawn
 
-_MADV_POPULATE_WRITE = 23
-_WRITTEN = 1 << 63 | 1 << 56  # of a pagemap entry: present, and mapped by this process only
+_MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
+_PRESENT = 1 << 63  # of a pagemap entry
+_WRITTEN = _PRESENT | 1 << 56  # mapped by this process only
 _PAGE = os.sysconf("SC_PAGESIZE")
-_RUN = struct.Struct("=QQ")  # address, length
+_RUN = struct.Struct("=QQi")  # the arguments of madvise
 
 
 class Prefault:
@@ -34,8 +36,8 @@ class Prefault:
         self.runs = list(_RUN.iter_unpack(runs))
 
     def touch(self) -> None:
-        for address, length in self.runs:
-            self._madvise(address, length, _MADV_POPULATE_WRITE)
+        for run in self.runs:
+            self._madvise(*run)
 
 
 class DryRun:
@@ -67,7 +69,7 @@ class DryRun:
 
 
 def learn(start: Callable[[], None]) -> Prefault:
-    """Calls `start` in a fork and finds the pages that it wrote to; none if it fails.
+    """Calls `start` in a fork and finds the pages that it used; none if it fails.
 
         zygote ── fork ── observer ── fork ── starter: calls `start`, writes a byte, waits
                              └─ reads the starter's pagemap, so that its own writes are not among the pages
@@ -92,7 +94,7 @@ def _observe(start: Callable[[], None], result: int) -> None:
     if not os.read(waiting, 1):
         os._exit(1)  # the starter has written the reason
     with open(f"/proc/{starter}/pagemap", "rb", buffering=0) as pagemap:
-        runs = b"".join(_RUN.pack(*run) for run in _written_runs(pagemap.fileno(), _writable_mappings(starter)))
+        runs = b"".join(_RUN.pack(*run) for run in _used_runs(pagemap.fileno(), starter))
     os.kill(starter, signal.SIGKILL)
     os.waitpid(starter, 0)
     os.write(result, runs)
@@ -119,24 +121,35 @@ def _fork(run: Callable[[], None]) -> int:
     return child
 
 
-def _writable_mappings(pid: int) -> Iterator[tuple[int, int]]:
+def _used_runs(pagemap: int, pid: int) -> Iterator[tuple[int, int, int]]:
+    """A fork begins without the pages of files in its page table, so those that are present were used."""
+    for start, end, access, name in _mappings(pid):
+        if access.startswith("rw") and not name.startswith(("[stack", "[v")):
+            mask, advice = _WRITTEN, _MADV_POPULATE_WRITE
+        elif access.startswith("r-") and name.startswith("/"):
+            mask, advice = _PRESENT, _MADV_POPULATE_READ
+        else:
+            continue
+        for address, length in _runs(pagemap, start, end, mask):
+            yield address, length, advice
+
+
+def _mappings(pid: int) -> Iterator[tuple[int, int, str, str]]:
+    """First page, end, access and name."""
     with open(f"/proc/{pid}/maps") as maps:
         for line in maps:
-            addresses, access, *_ = line.split(maxsplit=2)
-            name = line.split(maxsplit=5)[5:]
-            if access.startswith("rw") and not (name and name[0].startswith(("[stack", "[v"))):
-                start, end = (int(address, 16) // _PAGE for address in addresses.split("-"))
-                yield start, end
+            addresses, access, _offset, _device, _inode, *name = line.split(maxsplit=5)
+            start, end = (int(address, 16) // _PAGE for address in addresses.split("-"))
+            yield start, end, access, name[0] if name else ""
 
 
-def _written_runs(pagemap: int, mappings: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Address and length."""
-    for start, end in mappings:
-        entries = array.array("Q", os.pread(pagemap, (end - start) * 8, start * 8))
-        first = None
-        for page, entry in enumerate([*entries, 0], start):
-            if entry & _WRITTEN == _WRITTEN:
-                first = page if first is None else first
-            elif first is not None:
-                yield first * _PAGE, (page - first) * _PAGE
-                first = None
+def _runs(pagemap: int, start: int, end: int, mask: int) -> Iterator[tuple[int, int]]:
+    """Address and length of the pages whose entries have all bits of `mask`."""
+    entries = array.array("Q", os.pread(pagemap, (end - start) * 8, start * 8))
+    first = None
+    for page, entry in enumerate([*entries, 0], start):
+        if entry & mask == mask:
+            first = page if first is None else first
+        elif first is not None:
+            yield first * _PAGE, (page - first) * _PAGE
+            first = None

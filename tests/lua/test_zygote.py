@@ -156,10 +156,28 @@ def test_learn_finds_the_pages_that_a_start_writes_to() -> None:
         def play() -> None:
             block[2 * page] = 0
 
-        runs = [(start, start + size) for start, size in learn(play).runs]
+        runs = [(start, start + size) for start, size, _ in learn(play).runs]
         changed = [any(start <= place + at * page < end for start, end in runs) for at in range(4)]
         gc.collect()  # lets go of the block
     assert changed == [False, False, True, False]
+
+
+def test_learn_finds_the_pages_of_a_file_that_a_start_reads(tmp_path: Path) -> None:
+    """The kernel maps some pages around the one that is read, too."""
+    page, count, read = mmap.PAGESIZE, 256, 200
+    (tmp_path / "library").write_bytes(b"x" * count * page)
+    with (
+        (tmp_path / "library").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as block,
+    ):
+        (place,) = (
+            int(line.partition("-")[0], 16)
+            for line in Path("/proc/self/maps").read_text().splitlines()
+            if "library" in line
+        )
+        prefault = learn(lambda: block[read * page : read * page + 1])
+        used = [any(at <= place + page * n < at + size for at, size, _ in prefault.runs) for n in (0, read)]
+    assert used == [False, True]
 
 
 def test_learn_finds_nothing_when_the_start_fails(capfd: pytest.CaptureFixture[str]) -> None:
