@@ -83,6 +83,10 @@ class Sandbox:
                 hint="`sandbox: auto` in reed.yaml starts plugins without the missing layers",
             )
 
+    def may_fork(self, *, executes: bool, mode: str) -> bool:
+        """Can a process with such rules leave others behind?"""
+        return executes or mode == "off" or not self.layers.seccomp
+
     def _steps(self, rules: Rules, keep: Collection[int], ruleset: int, own: OwnSocket | None) -> Iterator[Step]:
         kernel, executes, version = self.kernel, rules.executes, self._version(rules)
         yield from mark.mark(kernel)

@@ -102,6 +102,6 @@ class SupervisionContext:
     log: PeerLog
     clock: Callable[[], float]  # Unix seconds
     random: Callable[[], float]  # from 0 to 1
-    on_exit: Callable[[int], None]  # gets the pid
+    on_exit: Callable[[int, bool], None]  # gets the pid, and whether the process may have forked
     manifests: Manifests = field(default_factory=Manifests)
     processes: dict[int, Process] = field(default_factory=dict)  # by pid, until they are reaped

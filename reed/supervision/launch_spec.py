@@ -54,6 +54,9 @@ class Launcher(Protocol):
     def is_launching(self) -> bool:
         """May there be a process whose pid has not been reported yet?"""
 
+    def may_fork(self, spec: LaunchSpec) -> bool:
+        """Can its process leave others behind?"""
+
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
     ) -> None:

@@ -60,6 +60,7 @@ class PluginProcess:
         self._capture: Capture | None = None
         self._handle: WatchedProcess | None = None
         self._escalation = 0
+        self._may_fork = True
 
     @property
     def pid(self) -> int | None:
@@ -80,6 +81,7 @@ class PluginProcess:
     def launch(self) -> None:
         """Raises ReedError or OSError."""
         spec = self.spec.launch
+        self._may_fork = self._supervision.launcher.may_fork(spec)
         if spec.data_dir is not None:
             spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._supervision.callbacks.prepare(self.name)
@@ -182,7 +184,7 @@ class PluginProcess:
             self._pid_file.unlink(missing_ok=True)
             self._supervision.callbacks.on_gone(self, reason)
             self.owner.exited(self, reason)
-        self._supervision.on_exit(pid)
+        self._supervision.on_exit(pid, self._may_fork)
 
     def _make_fifo(self) -> Path:
         folder = self._runtime_dir / "output"

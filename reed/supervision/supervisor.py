@@ -189,8 +189,11 @@ class Supervisor:
             failed(PluginNotFound(f"no plugin {name!r} in the registry", hint=hint))
         return None
 
-    def _exited(self, pid: int) -> None:
-        self.orphans.clear_session(pid)
+    def _exited(self, pid: int, may_have_forked: bool) -> None:
+        if may_have_forked:
+            self.orphans.clear_session(pid)
+        else:  # a sweep reads the whole of /proc
+            self._check_closed()
 
     def _check_closed(self) -> None:
         is_last = not self._context.processes and not self._leaving and not self.orphans.remain

@@ -88,6 +88,9 @@ class ZygoteLauncher:
         """True from before there is a process until its pid is known. Other threads ask, too (supervision.orphans)."""
         return self._is_requesting or bool(self._launches)
 
+    def may_fork(self, spec: LaunchSpec) -> bool:
+        return self._sandbox.may_fork(executes=spec.plugin_type.profile.executes, mode=spec.sandbox)
+
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
     ) -> None:

@@ -190,3 +190,20 @@ def test_on_a_new_kernel_a_missing_layer_may_be_blocked_by_a_seccomp_profile() -
         assert sealed.startswith("sealed")
         assert ("seccomp profile" in sealed) == withheld, release
         assert (release in sealed) == withheld
+
+
+@pytest.mark.parametrize(
+    ("executes", "mode", "seccomp", "may_fork"),
+    [
+        (False, "auto", True, False),
+        (False, "strict", True, False),
+        (False, "auto", False, True),
+        (False, "off", True, True),
+        (True, "auto", True, True),
+    ],
+)
+def test_only_seccomp_keeps_a_process_from_forking(executes: bool, mode: str, seccomp: bool, may_fork: bool) -> None:
+    """RLIMIT_NPROC does not bind root."""
+    sandbox = Sandbox()
+    sandbox.layers = sandbox.layers._replace(seccomp=seccomp)
+    assert sandbox.may_fork(executes=executes, mode=mode) is may_fork

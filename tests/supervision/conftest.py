@@ -57,9 +57,13 @@ class DirectLauncher:
 
     zygotes: tuple[int, ...] = ()
     queue: list[Callable[[], None]] | None = None  # holds launches back, unless it is None
+    forks = True
 
     def is_launching(self) -> bool:
         return False
+
+    def may_fork(self, _spec: LaunchSpec) -> bool:
+        return self.forks
 
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]

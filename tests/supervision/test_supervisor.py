@@ -617,3 +617,18 @@ def test_a_stop_cancels_a_launch_that_has_no_process_yet(world: World) -> None:
     line.pop()()
     world.until(lambda: not world.supervisor._context.processes, "the late process killed and reaped")
     assert world["seo"].state is State.STOPPED
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_orphans_are_searched_for_only_after_a_process_that_can_fork(world: World, monkeypatch, forks: bool) -> None:
+    """A search reads the whole of /proc."""
+    world.plugin("seo")
+    world.start_core()
+    world.launcher.forks = forks
+    pid = world.make_ready("seo")
+    searched: list[int] = []
+    monkeypatch.setattr(world.supervisor.orphans, "clear_session", searched.append)
+    world.kill("seo")
+    world.until(lambda: world.supervisor.process_of(pid) is None)
+    assert searched == [pid] * forks
+    monkeypatch.undo()
