@@ -67,8 +67,11 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, command_id: u8, payload: &[u8], flags: u8) -> Result<(), Error> {
-        let frame = encode(command_id, payload, flags)?;
-        self.stream.write_all(&frame).map_err(|_| Error::disconnected("write"))
+        self.write(&encode(command_id, payload, flags)?)
+    }
+
+    pub(crate) fn write(&mut self, frames: &[u8]) -> Result<(), Error> {
+        self.stream.write_all(frames).map_err(|_| Error::disconnected("write"))
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Error> {
@@ -113,7 +116,20 @@ impl Connection {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<Vec<u8>, Error> {
-        self.send(command as u8, payload, 0)?;
+        self.request_and(command, payload, &[], timeout)
+    }
+
+    /// `then`: a signal's frame, sent in the same write.
+    pub(crate) fn request_and(
+        &mut self,
+        command: Command,
+        payload: &[u8],
+        then: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        let mut frames = encode(command as u8, payload, 0)?;
+        frames.extend_from_slice(then);
+        self.write(&frames)?;
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(answer) = self.next_answer(command)? {

@@ -45,8 +45,7 @@ pub fn run(plugin: &dyn ReedPlugin) -> ExitCode {
 /// fails when the core does not come back.
 pub fn serve(plugin: &dyn ReedPlugin, environment: Environment) -> Result<(), Error> {
     let shared = Shared::new(plugin::info(plugin), environment)?;
-    let worker = Worker::connect(plugin, &shared)?;
-    worker.signal(Signal::Ready)?;
+    let worker = Worker::connect_ready(plugin, &shared)?;
     shared.refresh_peers();
     worker.start_up()?;
     let outcome = thread::scope(|scope| {

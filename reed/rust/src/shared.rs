@@ -17,6 +17,7 @@ use crate::registration::{PluginInfo, Registration};
 use crate::sys::{Waker, lock, now_micros};
 use crate::wire::codes::{Command, Signal, flags};
 use crate::wire::common::SignalMessage;
+use crate::wire::frames::encode;
 
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -87,9 +88,11 @@ impl Shared {
         lock(&self.registration).clone()
     }
 
-    /// Takes over the settings, permissions and peers in the core's answer.
-    pub(crate) fn register(&self, connection: &mut Connection) -> Result<(), Error> {
-        let answer = connection.request(Command::PluginRegister, &self.info.encode()?, REGISTER_TIMEOUT)?;
+    /// Takes over the settings, permissions and peers in the core's answer. `then`: a signal's frame, sent in the same
+    /// write. The answer comes before any call, so the plugin has its settings by then.
+    pub(crate) fn register(&self, connection: &mut Connection, then: &[u8]) -> Result<(), Error> {
+        let request = self.info.encode()?;
+        let answer = connection.request_and(Command::PluginRegister, &request, then, REGISTER_TIMEOUT)?;
         self.apply(&answer)
     }
 
@@ -107,6 +110,11 @@ impl Shared {
         signal: Signal,
         data: &[u8],
     ) -> Result<(), Error> {
+        connection.write(&self.signal_frame(signal, data)?)
+    }
+
+    /// To be sent at once: it changes the status.
+    pub(crate) fn signal_frame(&self, signal: Signal, data: &[u8]) -> Result<Vec<u8>, Error> {
         if signal != Signal::Error {
             self.status.store(signal as u8, Ordering::Relaxed);
         }
@@ -116,7 +124,7 @@ impl Shared {
             plugin_name: self.info.name.clone(),
             data: data.to_vec(),
         };
-        connection.send(Command::PluginSignal as u8, &message.pack()?, flags::SIGNAL)
+        encode(Command::PluginSignal as u8, &message.pack()?, flags::SIGNAL)
     }
 
     pub(crate) fn refresh_peers(&self) {

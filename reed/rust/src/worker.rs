@@ -41,7 +41,13 @@ pub(crate) struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     pub(crate) fn connect(plugin: &'a dyn ReedPlugin, shared: &'a Shared) -> Result<Worker<'a>, Error> {
-        Ok(Worker { plugin, shared, connection: RefCell::new(registered_connection(shared)?) })
+        Ok(Worker { plugin, shared, connection: RefCell::new(registered_connection(shared, &[])?) })
+    }
+
+    /// For the main thread: the plugin is READY as soon as it is registered.
+    pub(crate) fn connect_ready(plugin: &'a dyn ReedPlugin, shared: &'a Shared) -> Result<Worker<'a>, Error> {
+        let ready = shared.signal_frame(Signal::Ready, &[])?;
+        Ok(Worker { plugin, shared, connection: RefCell::new(registered_connection(shared, &ready)?) })
     }
 
     /// For all threads but the main one, which handles messages and sleep as well.
@@ -95,7 +101,7 @@ impl<'a> Worker<'a> {
         let mut delay = FIRST_RECONNECT_DELAY;
         log::warn(format_args!("reconnecting for up to {timeout:?}: {why}"));
         loop {
-            match registered_connection(self.shared) {
+            match registered_connection(self.shared, &[]) {
                 Ok(connection) => {
                     self.connection.replace(connection);
                     return Ok(());
@@ -196,7 +202,7 @@ impl<'a> Worker<'a> {
         };
         let activity = (signal != Signal::HealthCheck).then(|| self.shared.metrics.activity());
         if signal == Signal::ReloadConfig {
-            self.shared.register(&mut self.connection.borrow_mut())?;
+            self.shared.register(&mut self.connection.borrow_mut(), &[])?;
         }
         let outcome = self.catch_panic(&format!("signal {signal:?}"), || {
             self.plugin.handle_signal(&self.context(), signal, &message.data)
@@ -275,7 +281,7 @@ impl<'a> Worker<'a> {
     /// here as soon as it has answered a request.
     pub(crate) fn is_undisturbed(&self) -> Result<bool, Error> {
         let mut connection = self.connection.borrow_mut();
-        self.shared.register(&mut connection)?;
+        self.shared.register(&mut connection, &[])?;
         Ok(!connection.has_deferred())
     }
 
@@ -294,9 +300,9 @@ impl<'a> Worker<'a> {
     }
 }
 
-fn registered_connection(shared: &Shared) -> Result<Connection, Error> {
+fn registered_connection(shared: &Shared, then: &[u8]) -> Result<Connection, Error> {
     let mut connection = Connection::open(&shared.environment.socket)?;
-    shared.register(&mut connection)?;
+    shared.register(&mut connection, then)?;
     Ok(connection)
 }
 

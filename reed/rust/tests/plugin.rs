@@ -81,6 +81,18 @@ fn a_plugin_registers_signals_ready_and_answers_calls() {
 }
 
 #[test]
+fn ready_is_sent_with_the_registration() {
+    let core = FakeCore::new("demo", &[]);
+    let plugin = core.start(demo());
+    let mut link = core.accept();
+    let registration = link.frame();
+    assert_eq!(link.signal().0, Signal::Ready);
+    link.answer_registration(&registration);
+    assert_eq!(link.call(5, b""), (200, json!({"depth": 3})));
+    link.shut_down(plugin);
+}
+
+#[test]
 fn socket_paths_of_any_length_work() {
     let core = FakeCore::below(&"deep".repeat(50), "demo", &[]);
     let plugin = core.start(demo());

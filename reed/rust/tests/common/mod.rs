@@ -222,17 +222,17 @@ impl CoreEnd {
     /// Answers PLUGIN_REGISTER.
     pub fn register(&mut self) -> Register {
         let frame = self.frame();
-        self.answer_registration(frame)
+        self.answer_registration(&frame)
     }
 
     /// Answers PLUGIN_REGISTER and ends like a core that dies: everything sent to it fails.
     pub fn register_and_die(mut self) {
         let frame = self.frame();
         self.stream.shutdown(Shutdown::Read).unwrap();
-        self.answer_registration(frame);
+        self.answer_registration(&frame);
     }
 
-    fn answer_registration(&mut self, frame: Frame) -> Register {
+    pub fn answer_registration(&mut self, frame: &Frame) -> Register {
         assert_eq!((frame.command_id, frame.flags), (Command::PluginRegister as u8, 0));
         let json = self.answer.to_string().into_bytes();
         self.send(frame.command_id, &JsonResponse { status: 200, json }.pack().unwrap(), flags::RESPONSE);
