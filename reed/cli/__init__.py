@@ -148,6 +148,7 @@ def _run(argv: list[str]) -> int:
         print(help_text(name, subcommand))
         return DONE
     run = subcommand.run  # which may import its module
+    gc.set_threshold(10_000)  # a command makes few cycles; an import of 1,000 lines would be searched 16 times
     gc.enable()
     return run(args, Output(sys.stdout, as_json=args.has("--json"))) or DONE
 

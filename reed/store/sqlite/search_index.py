@@ -1,7 +1,8 @@
 """The core's side of the search index (store.md#search-index).
 
     writes         a row in `stale` for each changed or deleted snippet; nothing for a new one
-    pause          indexing begins when no write came for a moment, unless a search waits or too much is behind
+    first write    one snippet is indexed at once: so the indexer is there when the many that may follow are written
+    pause          indexing goes on when no write came for a moment, unless a search waits or too much is behind
     the indexer    a worker that reads what is committed and writes the index (`indexing`), a slice for each job
     its answers    how far it has come: rows of `stale` up to there are deleted, and searches that waited begin
 
@@ -68,7 +69,7 @@ class SearchIndex:
         transaction.join(self)
         transaction.on_end.append(self._ended)
         if self.behind:
-            self._start()
+            self._start(SLICE_SECONDS)
 
     def _load(self) -> None:
         execute = self._writer.execute
@@ -139,11 +140,13 @@ class SearchIndex:
         is_touched, self._is_touched = self._is_touched, False
         if is_touched and error is None:
             self._writes += 1
+            if not self._is_pausing and not self._is_running:  # the first write after a pause
+                self._start(0.0)
             self._start_in_pause()
 
     def _start_in_pause(self) -> None:
         if self._waiters or self._left > MAX_BEHIND:
-            self._start()
+            self._start(SLICE_SECONDS)
         elif not self._is_pausing and not self._is_running:
             self._is_pausing = True
             self._call_later(PAUSE_SECONDS, partial(self._pause_ended, self._writes))
@@ -151,7 +154,7 @@ class SearchIndex:
     def _pause_ended(self, writes: int) -> None:
         self._is_pausing = False
         if self._writes == writes:
-            self._start()
+            self._start(SLICE_SECONDS)
         else:
             self._start_in_pause()
 
@@ -163,18 +166,19 @@ class SearchIndex:
             ready(None)
         else:
             self._waiters.append(_Waiter(self._committed, ready))
-            self._start()
+            self._start(SLICE_SECONDS)
 
     def _has(self, needs: Progress) -> bool:
         return all(done >= needed for done, needed in zip(self._progress, needs, strict=True))
 
     # Jobs.
 
-    def _start(self) -> None:
+    def _start(self, seconds: float) -> None:
+        """Have a slice indexed, of `seconds` and one snippet at least."""
         if not self._is_running:
             self._is_running = True
             target = self._waiters[0].needs.indexed_to if self._waiters else 0
-            arguments = (tuple(self._source), self._committed.indexed_to, SLICE_SECONDS, target)
+            arguments = (tuple(self._source), self._committed.indexed_to, seconds, target)
             self._indexer.submit(
                 "index", arguments, self._done, self._failed, origin=THE_STORE, deadline=self._deadline
             )

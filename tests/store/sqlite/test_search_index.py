@@ -20,6 +20,7 @@ from reed.store.sqlite.database import MIGRATIONS
 from reed.store.sqlite.files import Source, close_connections
 from reed.store.sqlite.indexing import run_index
 from reed.store.sqlite.search import expression
+from tests import inline_store
 
 
 def names(driver, query, *window):
@@ -166,6 +167,29 @@ def test_no_input_is_fts5_syntax(query):
         return
     assert set(quoted[2:-1:2]) <= {" AND ", "* AND "}
     assert quoted[-1] in ("", "*")
+
+
+def test_the_first_write_after_a_pause_starts_the_indexer(tmp_path, monkeypatch):
+    timers = []
+    monkeypatch.setattr(inline_store._NoLoop, "call_later", lambda _loop, _seconds, callback: timers.append(callback))
+    store = inline_store.inline_store(tmp_path / "reed.db")
+
+    def create(count):
+        for _ in range(count):
+            store.create("page", "", b'{"title": "zebra"}', lambda _: None, pytest.fail)
+        store.commit()
+
+    store.define("page", b'{"searchable": {"title": 1}}', lambda _: None, pytest.fail)
+    create(3)
+    assert store.stats()["unindexed"] == 2
+    create(3)
+    assert store.stats()["unindexed"] == 5, "many writes are not held up"
+    while timers:
+        timers.pop()()
+    assert store.stats()["unindexed"] == 0
+    create(1)
+    assert store.stats()["unindexed"] == 0
+    store.close()
 
 
 def test_a_slice_ends_where_a_waiting_search_can_begin(driver, tmp_path):
