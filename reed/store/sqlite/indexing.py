@@ -40,7 +40,7 @@ _STALE = (
 )
 _HAS_STALE = "SELECT EXISTS (SELECT 1 FROM stale WHERE mark > ?)"
 _NEW = "SELECT sequence, type, content FROM snippets WHERE sequence > ? ORDER BY sequence"
-MAX_SECONDS = 1.0  # of one job, during which the log of content.db cannot begin again
+MAX_SECONDS = 0.5  # of one job, during which the log of content.db cannot begin again
 _RISKY = 1024 * 1024  # bytes of content from which on an attempt is noted first
 
 
