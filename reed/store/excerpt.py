@@ -97,9 +97,10 @@ class _Pattern:
     def positions(self, folded: str) -> Iterator[int]:
         at = folded.find(self._first)  # faster than the regular expression
         while at >= 0:
-            match = self._whole.match(folded, at)
-            if match and is_edge(folded, at) and (self._is_prefix or is_edge(folded, match.end())):
-                yield at
+            if not at or not folded[at - 1].isalnum() or is_edge(folded, at):  # in most places without a call
+                match = self._whole.match(folded, at)
+                if match and (self._is_prefix or is_edge(folded, match.end())):
+                    yield at
             at = folded.find(self._first, at + 1)
 
 
