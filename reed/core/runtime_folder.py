@@ -25,6 +25,7 @@ from reed.errors import RuntimeFolderError
 from reed.process_handle import user_name
 from reed.runtime_paths import used_folder
 
+_LOCK = "core.lock"
 _SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 
 
@@ -51,6 +52,7 @@ class RuntimeFolder:
         fd = _open_folder(path)
         try:
             _check(path, fd)
+            _check_shared(path, fd, mode)
             if group_id is not None:
                 _give_to_group(path, fd, group_id)
             lock_fd = take_lock(path)
@@ -85,7 +87,7 @@ def group_id_of(name: str | None) -> int | None:
 
 def take_lock(folder: Path) -> int:
     """The lock is held until `release_lock`, or the end of the process; programs that it executes do not inherit it."""
-    path = folder / "core.lock"
+    path = folder / _LOCK
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -195,4 +197,15 @@ def _check(path: Path, fd: int) -> None:
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise RuntimeFolderError(
             f"{path}: is writable by others (mode {stat.S_IMODE(status.st_mode):04o})", hint=f"chmod go-w {path}"
+        )
+
+
+def _check_shared(path: Path, fd: int, mode: int) -> None:
+    """Do not make a folder private that others use and that never was a runtime folder, such as /etc."""
+    is_shared = os.fstat(fd).st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~mode
+    names = os.listdir(fd) if is_shared else []
+    if names and _LOCK not in names:
+        raise RuntimeFolderError(
+            f"{path}: is not empty, other users may read it, and the core would make it private",
+            hint=f"choose another runtime folder, or make this one private: chmod 700 {path}",
         )

@@ -103,6 +103,30 @@ def test_a_folder_writable_by_others_is_refused(tmp_path, mode):
     assert mode_of(tmp_path / "run") == mode
 
 
+def test_a_folder_that_others_use_is_refused_and_unchanged(tmp_path):
+    """Such as /etc, when root mistypes --runtime-dir: nobody else could read it any more."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    (shared / "passwd").touch()
+    with pytest.raises(RuntimeFolderError, match="/shared: .*not empty"):
+        RuntimeFolder.open(shared)
+    assert mode_of(shared) == 0o755
+    assert os.listdir(shared) == ["passwd"]
+
+
+@pytest.mark.parametrize("kept", [None, "core.lock"])
+def test_a_folder_that_is_empty_or_was_a_cores_becomes_private(tmp_path, kept):
+    """The first is what systemd's RuntimeDirectory= creates."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(0o755)
+    if kept:
+        (tmp_path / "run" / kept).touch()
+        (tmp_path / "run" / "web.sock").touch()
+    RuntimeFolder.open(tmp_path / "run").close()
+    assert mode_of(tmp_path / "run") == 0o700
+
+
 def test_a_world_writable_parent_needs_the_sticky_bit(tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
