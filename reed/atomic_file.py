@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = ".new"  # ends the name of a temporary file
 
 
 def update_file(path: str | os.PathLike[str], update: Callable[[bytes], bytes]) -> None:
@@ -25,7 +26,7 @@ def update_file(path: str | os.PathLike[str], update: Callable[[bytes], bytes]) 
         content = update(old)
         if content == old:
             return
-        with temporary(name, folder, stat.S_IMODE(status.st_mode)) as new:
+        with errors_of(path, name), temporary(name, folder, stat.S_IMODE(status.st_mode)) as new:
             new.write(content)
             with suppress(PermissionError):  # only root can change the owner
                 os.fchown(new.fileno(), status.st_uid, status.st_gid)
@@ -34,9 +35,20 @@ def update_file(path: str | os.PathLike[str], update: Callable[[bytes], bytes]) 
 
 
 @contextmanager
+def errors_of(path: str, name: str = "") -> Iterator[None]:
+    """Errors name the file `path`: those of write() name none, those of calls in its open folder name only `name`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, name) or str(error.filename).endswith(_NEW):
+            error.filename = path
+        raise
+
+
+@contextmanager
 def temporary(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
     """Renamed to `name` in `folder`, a descriptor, on success; removed on failure."""
-    path = f".{name[:200]}.{os.urandom(8).hex()}.new"
+    path = f".{name[:200]}.{os.urandom(8).hex()}{_NEW}"
     try:
         with os.fdopen(os.open(path, _CREATE, 0o600, dir_fd=folder), "wb") as file:
             yield file

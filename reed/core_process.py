@@ -177,7 +177,9 @@ def _last_lines(log: Path, since: int = 0) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
     except FileNotFoundError:
         lines = []
-    return "\n".join(f"    {line}" for line in lines) or "    (it logged nothing)"
+    if not lines:
+        return f"    ({'it logged nothing' if os.statvfs(log.parent).f_bavail else 'the disk of the log is full'})"
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def _wait(process: ProcessHandle, deadline: float, *readers: int) -> None:

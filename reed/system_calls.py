@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from reed.errors import ReedError
 
 _DENIED = frozenset({errno.EPERM, errno.ENOSYS})
+_OF_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})  # of the copy, not of its source
 _NO_SUCH = 2**31 - 1  # not a valid pid or descriptor
 P_PIDFD = 3
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434  # on every architecture
@@ -72,7 +73,8 @@ def describe(error: OSError) -> str:
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         reason += "; raise `ulimit -n`"
     if error.filename:
-        return f"{os.fsdecode(error.filename)}: {reason}"
+        is_of_target = error.filename2 and error.errno in _OF_TARGET
+        return f"{os.fsdecode(error.filename2 if is_of_target else error.filename)}: {reason}"
     if isinstance(error, FileNotFoundError):
         try:
             os.getcwd()

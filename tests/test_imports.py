@@ -70,7 +70,7 @@ ARROWS = {
     "cli": "errors atomic_file system_calls process_handle core_process own_tests runtime_paths wire config supervision"
     " plugin_types client plugin_packages serve scaffold store testing figures followed_log text web metrics"
     " sandbox",  # `doctor` names its layers
-    "scaffold": "errors wire plugin_types plugin",
+    "scaffold": "errors atomic_file wire plugin_types plugin",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
 ONLY_IN = {

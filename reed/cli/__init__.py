@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         from reed.system_calls import describe
 
-        writable = _can_write_output()
+        writable = _can_write_output() and not _is_of_full_output(error)
         problem = describe(error) if writable else f"standard output: {error.strerror}"
         return _fail(ReedError(problem), FAILED, as_json=as_json and writable)
     finally:
@@ -186,6 +186,16 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
     except BrokenPipeError:
         _discard_output()
     return status
+
+
+def _is_of_full_output(error: OSError) -> bool:
+    """Whether a write of more than the buffer holds failed: its data is gone, so that the next flush succeeds.
+
+    A command that writes another file names it in its errors.
+    """
+    import errno
+
+    return error.filename is None and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def _can_write_output() -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from reed import __version__
+from reed.atomic_file import errors_of
 from reed.cli import backup_archive as archive
 from reed.cli.options import config, connect
 from reed.cli.output import Output
@@ -36,7 +37,7 @@ def create(args: Args, output: Output) -> None:
     with _private(), replacing(path) as file, _scratch(path) as folder:
         begun = datetime.now(UTC).isoformat(timespec="seconds")
         members[archive.CONTENT] = os.path.join(folder, archive.CONTENT)
-        figures = save(data_dir, members[archive.CONTENT])
+        figures = save(data_dir, members[archive.CONTENT], path)
         about = {"reed": __version__, "begun": begun, **figures._asdict()}
         written = archive.write(file, path, members, about)
     if path != "-":
@@ -158,7 +159,8 @@ def _restore(args: Args, path: str, settings: Config) -> dict[str, Any]:
                 shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
         scratch = tempfile.mkdtemp(prefix=_RESTORING, dir=folder)
         try:
-            manifest = archive.extract(path, scratch)
+            with errors_of(folder):
+                manifest = archive.extract(path, scratch)
             content = os.path.join(scratch, archive.CONTENT)
             figures = verify(content, path)
             replaced = install(folder, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from reed.atomic_file import errors_of
 from reed.cli.output import Output
 from reed.cli.parse import Args, Subcommand
 
@@ -14,7 +15,7 @@ _REED_YAML = """\
 # runtime_dir: /tmp/reed-cms         # sockets, pid files, the lock        REED_RUNTIME_DIR
 # data_dir: data                     # the content (content.db) and logs   REED_DATA_DIR
 # store: sqlite                      # or postgres:service=NAME              REED_STORE
-# registry: plugin-registry.csv      # which plugins may run               REED_REGISTRY
+# registry: plugin-registry.csv      # which plugins may run               REED__REGISTRY
 # plugin_dirs: [plugins, contrib/plugins]  # the bundled ones come last    REED_PLUGIN_DIR
 # log_level: info                    # debug, info, warning, error         REED_LOG_LEVEL
 # log_file: data/core.log            # default: stderr, or of `reed start` core.log in data_dir  REED_LOG_FILE
@@ -71,8 +72,7 @@ def _make(folder: str) -> tuple[list[str], list[str]]:
         path = os.path.normpath(os.path.join(folder, name))
         try:
             if name in _FILES:
-                with open(path, "x", encoding="utf-8") as file:
-                    file.write(_FILES[name])
+                _write(path, _FILES[name])
             else:
                 os.mkdir(path)
         except FileExistsError:
@@ -80,6 +80,17 @@ def _make(folder: str) -> tuple[list[str], list[str]]:
         else:
             made.append(path)
     return made, kept
+
+
+def _write(path: str, text: str) -> None:
+    """Raises FileExistsError."""
+    with errors_of(path), open(path, "x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+        except OSError:
+            os.unlink(path)  # an empty file would be left unchanged by the next attempt
+            raise
 
 
 SUBCOMMANDS = {

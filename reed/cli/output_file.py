@@ -5,6 +5,7 @@ Links, FIFOs and files of other users in a world-writable folder such as /tmp ar
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO
 
-from reed.atomic_file import temporary
+from reed.atomic_file import errors_of, temporary
 from reed.errors import ReedError
 from reed.process_handle import user_name
 
@@ -23,14 +24,25 @@ _MAX_LINKS = 40
 def replacing(path: str) -> Iterator[BinaryIO]:
     """The file appears once it is complete. "-" is standard output; FIFOs and devices are written directly."""
     if path == "-":
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with errors_of("standard output"):
+            sys.stdout.flush()
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
-    path = _resolve(path)
+    if not path:
+        raise ReedError("'' is no file name", hint="- is standard output")
+    given, path = path, _resolve(path)
     folder_path, name = os.path.split(path)
-    folder = os.open(folder_path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with errors_of(given, name), _replacing(folder_path or ".", name) as file:
+        yield file
+
+
+@contextmanager
+def _replacing(folder_path: str, name: str) -> Iterator[BinaryIO]:
+    folder = os.open(folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if not name:  # the path ends with a slash
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         status = _status(name, folder)
         if status is not None and not stat.S_ISREG(status.st_mode):
             flags = os.O_WRONLY | os.O_CLOEXEC | (0 if stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW)
@@ -43,9 +55,14 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
-def appending(path: str) -> IO[bytes]:
+@contextmanager
+def appending(path: str) -> Iterator[IO[bytes]]:
     """An unbuffered file, created with mode 0600."""
-    path = _resolve(path)
+    with errors_of(path), _opened_to_append(_resolve(path)) as file:
+        yield file
+
+
+def _opened_to_append(path: str) -> IO[bytes]:
     if (status := _status(path)) is not None:
         _refuse_planted(path, status)
     nofollow = 0 if status is not None and stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from reed.atomic_file import errors_of
 from reed.errors import ReedError
 from reed.plugin_types import LANGUAGES
 from reed.wire import identifiers
@@ -62,7 +63,8 @@ def write(name: str, language: str, parent: Path) -> tuple[Path, list[str]]:
     try:
         for path, text in texts.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
+            with errors_of(str(folder / path)):
+                (folder / path).write_text(text, encoding="utf-8")
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -149,7 +149,7 @@ def test_restore_into_a_folder_with_content_needs_replace_and_no_core(core, tmp_
         assert [record.semantic_name for record in client.snippets()] == ["first"]
         assert client.search("second").total == 0
         assert client.search("first").total == 1
-    old = save(replaced, str(tmp_path / "old.db"))
+    old = save(replaced, str(tmp_path / "old.db"), "old.db")
     assert old.snippets == 2
 
 

@@ -71,8 +71,8 @@ def test_another_users_file_is_not_appended_to_and_its_mode_not_kept(shared) -> 
     theirs.touch()
     theirs.chmod(0o666)
     os.chown(theirs, OTHER, OTHER)
-    with pytest.raises(ReedError, match=str(OTHER)):
-        appending(os.fspath(theirs))
+    with pytest.raises(ReedError, match=str(OTHER)), appending(os.fspath(theirs)):
+        pass
     old = os.umask(0o077)
     try:
         write(theirs)

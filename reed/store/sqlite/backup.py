@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from reed.errors import StoreFailed
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS, NEW_EPOCH
-from reed.store.sqlite.files import FILE, SUFFIXES, connect, errors_of, index_path, layout_of, remove, sync
+from reed.store.sqlite.files import FILE, SUFFIXES, connect, errors_of, file_error, index_path, layout_of, remove, sync
 
 _LOCK = "core.lock"
 _MAX_PROBLEMS = 5
@@ -36,8 +36,11 @@ class Figures(NamedTuple):
     events: int  # that wait for plugins
 
 
-def save(folder: str, target: str) -> Figures:
-    """Copy the store of a data folder, whether or not a core runs, to the new file `target`. Raises StoreFailed."""
+def save(folder: str, target: str, name: str) -> Figures:
+    """Copy the store of a data folder, whether or not a core runs, to the new file `target`.
+
+    `name` stands for `target` in messages. Raises StoreFailed, and StoreFull if the disk of `target` is full.
+    """
     path = os.path.join(folder, FILE)
     try:
         found = os.stat(path)
@@ -45,20 +48,25 @@ def save(folder: str, target: str) -> Figures:
         raise StoreFailed(f"{path}: {error.strerror}", hint="name the data folder of a site") from None
     try:
         with errors_of(path):
-            _copy(path, target)
+            _copy(path, target, name)
     finally:
         _give_to_owner(path, found)
     return verify(target, path)
 
 
-def _copy(path: str, target: str) -> None:
+def _copy(path: str, target: str, name: str) -> None:
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(connect(path)) as source, closing(connect(target, "")) as copy:
         copy.execute("PRAGMA journal_mode = OFF")
         copy.execute("PRAGMA synchronous = OFF")  # a temporary file: only what is made of it must survive a power cut
         source.execute("BEGIN")
         _check_kind(path, source)  # the first read: from here on the snapshot stands
-        source.backup(copy)
+        try:
+            source.backup(copy)
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_FULL:
+                raise
+            raise file_error(name, error) from None  # the source is only read
         source.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, which needs no log
 
