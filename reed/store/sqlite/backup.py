@@ -66,7 +66,7 @@ def _copy(path: str, target: str, name: str) -> None:
         except sqlite3.OperationalError as error:
             if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_FULL:
                 raise
-            raise file_error(name, error) from None  # the source is only read
+            raise file_error(name, error) from None  # nothing writes to the store here
         source.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, which needs no log
 
