@@ -15,7 +15,7 @@ _REED_YAML = """\
 # runtime_dir: /tmp/reed-cms         # sockets, pid files, the lock        REED_RUNTIME_DIR
 # data_dir: data                     # the content (content.db) and logs   REED_DATA_DIR
 # store: sqlite                      # or postgres:service=NAME              REED_STORE
-# registry: plugin-registry.csv      # which plugins may run               REED__REGISTRY
+# registry: plugin-registry.csv      # which plugins may run               REED_REGISTRY
 # plugin_dirs: [plugins, contrib/plugins]  # the bundled ones come last    REED_PLUGIN_DIR
 # log_level: info                    # debug, info, warning, error         REED_LOG_LEVEL
 # log_file: data/core.log            # default: stderr, or of `reed start` core.log in data_dir  REED_LOG_FILE
