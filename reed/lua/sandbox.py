@@ -20,6 +20,7 @@ from reed.plugin_host.runtime import JobOutcome, Service, failure
 
 _SDK = os.path.join(os.path.dirname(__file__), "sdk")
 _SLACK = 65536  # bytes that Lua may need around what is pushed
+_tuple = tuple.__new__  # a NamedTuple's own __new__ is a function in Python
 
 
 class LuaSandbox:
@@ -65,7 +66,14 @@ class LuaSandbox:
         return self.enter(self._entries[b"load"], name.encode(), source)
 
     def call(self, command_id: int, payload: bytes) -> JobOutcome:
-        return self._enter(self._call, len(payload), command_id, payload)
+        """As `enter` does, without a tuple of arguments."""
+        self._lift(len(payload))
+        self.uncharged = 0.0
+        try:
+            result = self._call(command_id, payload, self._lifted)
+        except self._lua_error as error:  # of memory too
+            result = self._failure(error)
+        return _outcome(result)
 
     def signal(self, signal_type: int, data: bytes) -> JobOutcome:
         return self.enter(self._entries[b"signal"], signal_type, data)
@@ -107,22 +115,20 @@ class LuaSandbox:
 
     def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> JobOutcome:
         """Returns a JobOutcome whatever the plugin does."""
-        size = sum(len(argument) for argument in arguments if isinstance(argument, bytes))
-        return self._enter(entry, size, *arguments)
-
-    def _enter(self, entry: Callable[..., Any], size: int, *arguments: int | bytes) -> JobOutcome:
-        self._lift(size)
+        self._lift(sum(len(argument) for argument in arguments if isinstance(argument, bytes)))
         self.uncharged = 0.0
         try:
             result = entry(*arguments, self._lifted)
-        except self._out_of_memory:
+        except self._lua_error as error:  # of memory too
+            result = self._failure(error)
+        return _outcome(result)
+
+    def _failure(self, error: Exception) -> Any:
+        """What guard.run would return."""
+        if isinstance(error, self._out_of_memory):
             self._limit(False)
-            result = self._entries[b"out_of_memory"]()
-        except self._lua_error as error:
-            return JobOutcome("error", (str(error).encode(), b""))
-        if isinstance(result, tuple):
-            return JobOutcome(result[0].decode(), result[1:])
-        return JobOutcome(result.decode(), ())
+            return self._entries[b"out_of_memory"]()
+        return b"error", str(error).encode(), b""
 
     def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool, float]:
         """What `guard.ask` calls: (ok, text, whether the limit was lifted, uncharged seconds). Never raises."""
@@ -151,6 +157,13 @@ class LuaSandbox:
     def _limit(self, on: bool) -> None:
         self._lifted = not on or not self._memory
         self._runtime.set_max_memory(0 if self._lifted else self._memory)
+
+
+def _outcome(result: Any) -> JobOutcome:
+    """`result`: what guard.run returned."""
+    if isinstance(result, tuple):
+        return _tuple(JobOutcome, (result[0].decode(), result[1:]))
+    return _tuple(JobOutcome, (result.decode(), ()))
 
 
 def _no_source(path: bytes) -> bytes:

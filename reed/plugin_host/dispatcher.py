@@ -96,18 +96,19 @@ class HandlerDispatcher:
             return self._failed(command_id, ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
         self.arm_timer()
         outcome = self._runtime.call(command_id, payload)
-        if outcome.kind == "done":
-            status, body = outcome.results
+        kind, results = outcome
+        if kind == "done":
+            status, body = results
             header = ANSWER.pack(MAGIC, VERSION, command_id, _RESPONSE, 0, STATUS.size + len(body), status)
             return header + bytes(body)
-        if outcome.kind == "fail":
+        if kind == "fail":
             return self._failed(command_id, ErrorResponse(*_status_and_code(outcome), outcome.text(1)))
-        if outcome.kind == "none":
+        if kind == "none":
             text = f"{self.spec.name} has no handler for command {command_id}"
             return self._failed(command_id, ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
         text = f"{self._name(command_id)}: {explain(self.spec, outcome)}"
-        log_error(text, outcome.text(1) if outcome.kind == "error" else "")
-        if outcome.kind == "time":
+        log_error(text, outcome.text(1) if kind == "error" else "")
+        if kind == "time":
             return self._failed(command_id, ErrorResponse(504, ErrorCode.ERR_PLUGIN_TIMEOUT, text))
         return self._failed(command_id, ErrorResponse(500, ErrorCode.ERR_INTERNAL, text))
 

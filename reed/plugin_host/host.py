@@ -175,14 +175,15 @@ class Host:
         `left`: seconds until the plugin sleeps. Whatever else comes is left to the next turn. Raises CoreGone.
         """
         while self._poller.is_core_alone(left) and (call := connection.receive_call()) is not None:
-            response = self._dispatcher.handle_call(*call)
+            command_id, payload = call
+            response = self._dispatcher.handle_call(command_id, payload)
             connection.send(response)
             if response[FLAGS_AT] & _ERROR:
                 self._dispatcher.check_memory()
-            self._idle_since = time.monotonic()
+            if (sleep := self._session.sleep) is not None:
+                self._idle_since, left = time.monotonic(), sleep[0]
             if once or not self._is_quiet(connection):
                 break
-            left = self._session.sleep[0] if self._session.sleep is not None else None
 
     def _is_quiet(self, connection: CoreConnection) -> bool:
         """Whether the plugin is ready, and nothing waits to be handled, written or polled again."""
