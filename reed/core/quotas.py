@@ -20,13 +20,14 @@ class Buffered(Protocol):
 
 
 class Usage:
-    __slots__ = ("_caller", "_limits", "_quotas", "calls", "connections")
+    __slots__ = ("_caller", "_limits", "_max_calls", "_quotas", "calls", "connections")
 
     def __init__(self, caller: Caller, limits: Limits, quotas: Quotas) -> None:
         self.connections: set[Buffered] = set()
         self.calls = 0
         self._caller = caller
         self._limits = limits
+        self._max_calls = limits.plugin_calls if caller.plugin else limits.user_calls
         self._quotas = quotas
 
     def too_many_connections(self) -> PluginBusy | None:
@@ -46,9 +47,8 @@ class Usage:
 
     def begin_call(self) -> None:
         """Raises PluginBusy."""
-        limit = self._limits.plugin_calls if self._caller.plugin else self._limits.user_calls
-        if self.calls >= limit:
-            raise self._error("calls", f"{self.calls} calls in flight", limit)
+        if self.calls >= self._max_calls:
+            raise self._error("calls", f"{self.calls} calls in flight", self._max_calls)
         self.calls += 1
 
     def end_call(self) -> None:

@@ -31,7 +31,7 @@ def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> J
         text = str(data, "utf-8")
     except UnicodeDecodeError as error:
         raise Malformed(f"JSON: not UTF-8 at byte {error.start}") from None
-    if text.count("{") + text.count("[") > max_depth and _brackets(text) > max_depth:
+    if len(text) > max_depth and text.count("{") + text.count("[") > max_depth and _brackets(text) > max_depth:
         _check_depth(text, max_depth)
     try:
         try:
