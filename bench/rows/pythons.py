@@ -1,4 +1,4 @@
-"""Cores of each supported Python that is here (bench/pythons.py), in turn, with redis and go-plugin beside.
+"""Cores of each supported Python that is here (bench/pythons.py), in turn, with redis, go-plugin and C beside.
 
 GETs are in processor time of server and client together: all are pinned to one processor, so on a machine that does
 nothing else this is the time of a round trip, and on a busy one it can still be compared. Calls are by the clock, as
@@ -20,7 +20,7 @@ from bench.lines import Line, missing
 from bench.measure import Measure, exchange, exchange_many, interleaved
 from bench.processes import Site, connect, running, site
 from bench.rows import Run
-from bench.rows.call import ANSWER, LUA, MANIFEST
+from bench.rows.call import ANSWER, LUA, MANIFEST, NET_RPC, TWO_HOPS, two_hops
 from bench.rows.get import IN_FLIGHT, redis_get
 from bench.rows.plugins import LUA_MEMORY, MB, add_plugin, call_plugin, create_page, memory
 from reed.client import Client
@@ -33,7 +33,7 @@ ONE = "GET 1 KB, one at a time"
 MANY = "GET 1 KB, 100 in flight"
 CALL = "call of a Lua plugin's action"
 MEMORY = "Lua plugin, private memory"
-REDIS, GO_PLUGIN = "redis GET", "go-plugin, net/rpc"
+REDIS = "redis GET"
 _SEO, _ANSWER = "seo-0", "answer"
 _CALLS = 50  # after which a plugin's memory is looked at
 
@@ -128,10 +128,18 @@ def _calls(run: Run, places: Mapping[str, Site]) -> list[Line]:
             client.plugin_start(_ANSWER)
         sock = run.stack.enter_context(connect(place.socket))
         measures[name] = lambda sock=sock: exchange(sock, request, reply, times)  # type: ignore[misc]
-    host = run.peers.take(GO_PLUGIN, lambda: run.peers.go_plugin("rpc", ANSWER))
+    host = run.peers.take(NET_RPC, lambda: run.peers.go_plugin("rpc", ANSWER))
     if host is not None:
-        measures[GO_PLUGIN] = lambda: host(f"call {times}")
-    return beside(CALL, "us", GO_PLUGIN, interleaved(measures, run.rounds), 1.0)
+        measures[NET_RPC] = lambda: host(f"call {times}")
+    hops = run.peers.take(TWO_HOPS, lambda: two_hops(run, len(request), reply))
+    if hops is not None:
+        measures[TWO_HOPS] = lambda: hops(10 * times)  # it starts a process each time
+    figures = interleaved(measures, run.rounds)
+    lines = []
+    for peer, goal in ((NET_RPC, 1.0), (TWO_HOPS, 4.0)):
+        others = {name: each for name, each in figures.items() if name == peer or name in places}
+        lines += beside(CALL, "us", peer, others, goal)
+    return lines
 
 
 def beside(
