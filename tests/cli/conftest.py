@@ -31,7 +31,7 @@ class Ran(NamedTuple):
     err: str
 
 
-def on_a_terminal(columns, *words, env=None):
+def on_a_terminal(columns, *words, env=None, cwd=None):
     """(exit code, output) of a command whose stdout and stderr are a terminal."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -40,6 +40,7 @@ def on_a_terminal(columns, *words, env=None):
         stdout=terminal,
         stderr=terminal,
         env={**ENVIRON, **(env or {})},
+        cwd=cwd,
     )
     os.close(terminal)
     printed = b""

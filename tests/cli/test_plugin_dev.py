@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .conftest import on_a_terminal
 
 MAIN = """
 local reed = require "reed"
@@ -153,28 +154,13 @@ def test_a_folder_that_is_missing(site) -> None:
     assert "no such folder" in done.stderr
 
 
-def on_a_terminal(site, *words: str) -> tuple[int, str]:
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reed", *words],
-        cwd=site.root,
-        stdout=terminal,
-        stderr=terminal,
-        env=os.environ | {"REED_RUNTIME_DIR": str(site.runtime_dir), "REED_DATA_DIR": str(site.data_dir)},
-    )
-    os.close(terminal)
-    printed = b""
-    try:
-        while data := os.read(controller, 65536):
-            printed += data
-    except OSError:
-        pass  # EIO: the command has exited
-    os.close(controller)
-    return process.wait(30), printed.decode()
+def plugin_test(site) -> tuple[int, str]:
+    env = {"REED_RUNTIME_DIR": str(site.runtime_dir), "REED_DATA_DIR": str(site.data_dir)}
+    return on_a_terminal(200, "plugin", "test", "demo", env=env, cwd=site.root)
 
 
 def test_only_failures_look_like_failures(site, folder) -> None:
-    code, printed = on_a_terminal(site, "plugin", "test", "demo")
+    code, printed = plugin_test(site)
     assert code == 0, printed
     assert "  ask: answers" in printed
     assert "alarming" not in printed
@@ -183,7 +169,7 @@ def test_only_failures_look_like_failures(site, folder) -> None:
     assert "; 1 test, all passed; " in printed
 
     (folder / "tests/test_ask.lua").write_text(TEST.replace("42", "41"))
-    code, printed = on_a_terminal(site, "plugin", "test", "demo")
+    code, printed = plugin_test(site)
     assert code == 1
     lines = [line.strip() for line in printed.splitlines()]
     at = next(number for number, line in enumerate(lines) if line.endswith("ask: answers"))

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 
 import pytest
 
@@ -25,6 +24,7 @@ from reed.errors import (
     PluginTimeout,
 )
 from reed.wire.codes import Signal
+from tests.waiting import figures, until, until_state
 
 MAIN = """
 local reed = require "reed"
@@ -87,18 +87,6 @@ plugin.action("write", function() return reed.snippet.delete("hello") end)
         client.plugin_start("neighbour")
         yield client
     site.no_tracebacks()
-
-
-def figures(client: Client, name: str) -> dict:
-    return client.plugin_health(name)[0]
-
-
-def until(client: Client, name: str, state: str) -> dict:
-    """Wait for a plugin's state; each attempt is a round trip."""
-    deadline = time.monotonic() + 15
-    while (now := figures(client, name))["state"] != state:
-        assert time.monotonic() < deadline, now
-    return now
 
 
 def test_an_action_gets_its_input_or_the_snippet_that_it_names(client):
@@ -165,9 +153,7 @@ class Background:
 
 def held(client: Client, count: int) -> None:
     """Wait until the neighbour has received that many calls."""
-    deadline = time.monotonic() + 10
-    while figures(client, "neighbour")["calls"] < count:
-        assert time.monotonic() < deadline
+    until(lambda: figures(client, "neighbour")["calls"] >= count)
 
 
 def test_kill_9_of_a_plugin_fails_only_the_call_in_flight(site, client):
@@ -180,7 +166,7 @@ def test_kill_9_of_a_plugin_fails_only_the_call_in_flight(site, client):
     assert isinstance(error, PluginCrashed)
     assert "plugin neighbour, action hold: killed by SIGKILL" in str(error)
     assert waiting.wait() == b"1"
-    now = until(client, "neighbour", "ready")
+    now = until_state(client, "neighbour", "ready")
     assert now["restarts"] == 1
     assert client.plugin_send("tool", "echo", 1).body == b"1"
 
@@ -218,9 +204,8 @@ def test_a_plugin_stopped_by_sigstop_is_killed_and_restarted(site):
         client.plugin_start("tool")
         pid = figures(client, "tool")["pid"]
         os.kill(pid, signal.SIGSTOP)
-        deadline = time.monotonic() + 10
-        while (now := figures(client, "tool"))["pid"] in {pid, None} or now["state"] != "ready":
-            assert time.monotonic() < deadline
+        until(lambda: figures(client, "tool")["pid"] not in {pid, None})
+        now = until_state(client, "tool", "ready")
         assert "did not answer 2 health checks" in now["last_error"]
         assert client.plugin_send("tool", "echo", 1).body == b"1"
 
@@ -248,7 +233,7 @@ def test_a_plugin_that_always_crashes_fails_with_its_last_lines(site):
     site.set_rows(add(site, "crash", 'error("no way")', "", True))
     site.start()
     with Client(site.socket_path) as client:
-        now = until(client, "crash", "failed")
+        now = until_state(client, "crash", "failed")
         assert "main.lua:4: no way" in "\n".join(now["last_lines"])
         with pytest.raises(PluginOffline, match="no way"):
             client.plugin_start("crash")
@@ -315,11 +300,8 @@ def test_a_plugin_on_another_socket_gets_its_own_permissions_or_nothing(site, cl
     client.plugin_reload()
     background = Background(site, "native", "none")
     site.reed("plugin", "start", "native")  # it never registers: refused after its deadline
-    deadline = time.monotonic() + 10
-    lines: list[str] = []
-    while not any("refused" in line for line in lines):
-        lines = figures(client, "native")["last_lines"]
-        assert time.monotonic() < deadline, lines
+    until(lambda: any("refused" in line for line in figures(client, "native")["last_lines"]))
+    lines = figures(client, "native")["last_lines"]
     assert any("got 1" in line for line in lines)
     assert any("plugin native may not SNIPPET_DELETE" in line for line in lines)
     client.plugin_stop("native")
@@ -340,8 +322,8 @@ def test_a_stranger_on_a_plugins_socket_is_refused(site, client):
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_broadcast_signal_reaches_every_plugin(client, wait):
     client.plugin_signal("", Signal.SHUTDOWN_GRACEFUL, wait=wait)
-    until(client, "tool", "stopped")
-    until(client, "neighbour", "stopped")
+    until_state(client, "tool", "stopped")
+    until_state(client, "neighbour", "stopped")
 
 
 def parent(pid: int) -> int:

@@ -11,8 +11,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from reed.client import Client
 from reed.errors import CallError, PluginOffline
 from reed.process_handle import runs, start_time
 from reed.sandbox.confine import Sandbox
+from tests.waiting import until
 
 HOSTILE = Path(__file__).parent / "hostile"
 NEIGHBOUR = 'local p = require("reed").create_plugin{name = "%s", version = "1.0.0"}\np.run()\n'
@@ -118,7 +117,7 @@ class Scene:
         return int(self.client.plugin_health(name)[0]["pid"])
 
     def places(self, port: int) -> dict[str, Any]:
-        self.until(lambda: self.client.plugin_health("neighbour")[0]["state"] == "ready")
+        until(lambda: self.client.plugin_health("neighbour")[0]["state"] == "ready")
         return {
             "name": "hostile",
             "runtime_dir": str(self.site.runtime_dir),
@@ -128,13 +127,6 @@ class Scene:
             "neighbour": self.pid("neighbour"),
             "port": port,
         }
-
-    @staticmethod
-    def until(true: Callable[[], Any], seconds: float = 15) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := true()):
-            assert time.monotonic() < deadline
-        return found
 
 
 @pytest.fixture
@@ -225,7 +217,7 @@ os.wait()
 result = eval(os.read(reading, 100))
 """
     assert scene.do(child) == [200, 403]
-    scene.until(lambda: "denied: plugin hostile asked for PLUGIN_STOP" in scene.site.log.read_text())
+    until(lambda: "denied: plugin hostile asked for PLUGIN_STOP" in scene.site.log.read_text())
 
 
 def test_an_orphan_has_no_permissions(scene: Scene) -> None:
@@ -254,7 +246,7 @@ def test_a_request_of_a_process_that_died_is_refused(scene: Scene) -> None:
     scene.native()
     client = scene.start()
     client.plugin_start("hostile")
-    scene.until(lambda: client.plugin_health("neighbour")[0]["state"] == "ready")
+    until(lambda: client.plugin_health("neighbour")[0]["state"] == "ready")
     stop = b"neighbour".ljust(32, b"\0")
     code = f"""
 import os, signal, socket, time
@@ -272,14 +264,14 @@ threading.Thread(target=os.waitpid, args=(pid, 0), daemon=True).start()
 result = pid
 """
     child = scene.do(code)
-    scene.until(lambda: Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    until(lambda: Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     os.kill(scene.site.process.pid, signal.SIGSTOP)
     try:
         os.kill(child, signal.SIGCONT)
-        scene.until(lambda: not Path(f"/proc/{child}").exists())
+        until(lambda: not Path(f"/proc/{child}").exists())
     finally:
         os.kill(scene.site.process.pid, signal.SIGCONT)
-    scene.until(lambda: f"pid {child}" in scene.site.log.read_text())
+    until(lambda: f"pid {child}" in scene.site.log.read_text())
     assert client.plugin_health("neighbour")[0]["state"] == "ready"
 
 
@@ -305,7 +297,7 @@ result = int(os.read(reading, 20))
     started = start_time(left)
     assert started is not None
     client.plugin_stop("hostile")
-    scene.until(lambda: not runs(left, started), 1)
+    until(lambda: not runs(left, started), timeout=1)
 
 
 def test_strict_names_the_missing_layer(scene: Scene, tmp_path: Path) -> None:

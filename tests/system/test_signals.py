@@ -13,6 +13,7 @@ from reed.client import Client
 from reed.errors import CallError, Malformed, PluginNotFound
 from reed.wire.codes import Signal
 from tests import bare_plugin
+from tests.waiting import figures, until, until_state
 
 # A plugin without an SDK that records every signal and sends signals on request.
 NATIVE = """
@@ -84,17 +85,6 @@ def call(client: Client, name: str, action: str, payload: object = None):
     return json.loads(bytes(client.plugin_send(name, action, payload).body))
 
 
-def figures(client: Client, name: str) -> dict:
-    return client.plugin_health(name)[0]
-
-
-def until(client: Client, name: str, state: str) -> None:
-    """Each attempt is a round trip."""
-    deadline = time.monotonic() + 15
-    while (now := figures(client, name))["state"] != state:
-        assert time.monotonic() < deadline, now
-
-
 def test_signals_of_the_core_reach_a_plugin_with_time_name_and_data(client):
     before = time.time_ns() // 1000
     sent = ((Signal.WAKE_UP, b""), (Signal.RELOAD_CONFIG, b'{"a":1}'), (Signal.HEALTH_CHECK, "wie geht’s".encode()))
@@ -118,17 +108,17 @@ def test_signals_from_the_command_line(site, client):
     assert call(client, "raw", "got")[-1][0] == 0x13
     assert call(client, "quiet", "got") == [[0x13, ""]]
     assert site.reed("plugin", "signal", "raw", "shutdown").returncode == 0
-    until(client, "raw", "stopped")
+    until_state(client, "raw", "stopped")
     assert figures(client, "quiet")["state"] == "ready"
     assert site.reed("plugin", "signal", "--all", "shutdown").returncode == 0
-    until(client, "quiet", "stopped")
+    until_state(client, "quiet", "stopped")
     told = site.reed("plugin", "signal", "raw", "health")
     assert told.returncode == 1
     assert "plugin raw is stopped; reed plugin start raw" in told.stderr
     assert site.reed("plugin", "signal", "--all", "wake").returncode == 0
     assert figures(client, "raw")["state"] == "stopped"
     assert site.reed("plugin", "signal", "raw", "wake").returncode == 0
-    until(client, "raw", "ready")
+    until_state(client, "raw", "ready")
     with pytest.raises(PluginNotFound):
         client.plugin_signal("rwa", Signal.WAKE_UP)
     with pytest.raises(Malformed):
@@ -137,7 +127,7 @@ def test_signals_from_the_command_line(site, client):
 
 def test_calls_wait_while_a_plugin_is_busy(client, site):
     call(client, "quiet", "busy")
-    until(client, "quiet", "busy")
+    until_state(client, "quiet", "busy")
     answers: list[object] = []
 
     def ask() -> None:
@@ -146,9 +136,7 @@ def test_calls_wait_while_a_plugin_is_busy(client, site):
 
     asking = threading.Thread(target=ask)
     asking.start()
-    deadline = time.monotonic() + 10
-    while figures(client, "quiet")["calls"] < 2:
-        assert time.monotonic() < deadline
+    until(lambda: figures(client, "quiet")["calls"] >= 2)
     client.plugin_signal("quiet", Signal.HEALTH_CHECK)  # answered by BUSY, so the call keeps waiting
     client.plugin_signal("quiet", Signal.WAKE_UP)
     assert figures(client, "quiet")["state"] == "busy"
@@ -172,9 +160,9 @@ def test_plugin_error_is_shown_with_its_data(client, site):
 
 def test_sleeping_and_wake(client):
     call(client, "raw", "say", [0x04, ""])
-    until(client, "raw", "sleeping")
+    until_state(client, "raw", "sleeping")
     client.plugin_signal("raw", Signal.WAKE_UP)
-    until(client, "raw", "ready")
+    until_state(client, "raw", "ready")
     assert [kind for kind, *_ in call(client, "raw", "got")] == [0x15]
 
 
