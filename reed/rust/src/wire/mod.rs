@@ -6,8 +6,8 @@
 //! common, snippets, schema, registry, search, plugins: the payloads
 //! ```
 //!
-//! `pack` encodes a payload, `unpack` decodes one. Plugins rarely need this module: [`Context`]
-//! covers calls, commands and messages; [`Context::command`] takes these payloads.
+//! `pack` encodes a payload, `unpack` decodes one. Plugins rarely need this module: [`Context`] covers calls, commands
+//! and messages; [`Context::command`] takes these payloads.
 //!
 //! The records have public fields and no `#[non_exhaustive]`: they change only with the version of the protocol.
 //!
