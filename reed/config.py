@@ -246,8 +246,20 @@ def _merged(
 
 def _config(tree: Node) -> Config:
     found = record(Config)(tree)
-    own = (folder for folder in found.plugin_dirs if folder != BUNDLED_PLUGINS)
+    own = [folder for folder in found.plugin_dirs if folder != BUNDLED_PLUGINS]
+    for path in filter(None, (found.runtime_dir, found.data_dir, found.registry, found.log_file, *own)):
+        _check_utf8(path)
     return replace(found, plugin_dirs=(*own, BUNDLED_PLUGINS))
+
+
+def _check_utf8(path: Path) -> None:
+    """Paths are parts of answers and URIs, which are UTF-8."""
+    if not (name := os.fsencode(path)).isascii():
+        try:
+            name.decode()
+        except UnicodeDecodeError:
+            shown = name.decode("utf-8", "backslashreplace")
+            raise ConfigError(shown, "this path is not UTF-8", hint="rename the folder, or choose another") from None
 
 
 def _settings(value: Any, tree: Node | None, above: str) -> Iterator[Setting]:

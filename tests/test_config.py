@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,20 @@ def test_the_log_file_is_relative_to_reed_yaml(tmp_path: Path) -> None:
     assert (found.limits.log_bytes, found.limits.log_lines) == (1024 * 1024, 7)
     assert config.load(file, {"REED_LOG_FILE": "/a"}, {}).log_file == Path("/a")
     assert config.load(file, {"REED_LOG_FILE": "/a"}, {"log_file": "/b"}).log_file == Path("/b")
+
+
+@pytest.mark.parametrize("name", ["runtime_dir", "data_dir", "registry", "plugin_dirs", "log_file"])
+def test_a_path_that_is_not_utf_8_is_refused(name: str) -> None:
+    """The core would start, and fail whenever it has to name the path in an answer."""
+    path = os.fsdecode(b"/tmp/caf\xe9")
+    with pytest.raises(ConfigError, match=r"caf\\xe9: this path is not UTF-8"):
+        config.load(None, {}, {name: [path] if name == "plugin_dirs" else path})
+    assert config.load(None, {}, {"data_dir": "/tmp/café"}).data_dir == Path("/tmp/café")
+
+
+def test_a_working_directory_that_is_not_utf_8_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.load(None, {}, {})
