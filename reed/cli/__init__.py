@@ -42,8 +42,8 @@ COMMANDS = {
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
     "plugin": (
         "plugin",
-        "list, add, upgrade, remove, pack, status, start, stop, restart, send, signal, health, logs, explain, reload, "
-        "scaffold, test",
+        "list, add, upgrade, remove, pack, status, start, stop, restart, send, run-schedule, signal, health, logs, "
+        "explain, reload, scaffold, test, dev",
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
     "watch": ("watch", "print changes of content as they are committed"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,6 +130,25 @@ def test_a_running_core_gets_the_new_code(site, folder) -> None:
     finally:
         assert dev.end() == 0
     assert json.loads(core.plugin_send("demo", "ask", 1).body) == {"answer": 44}
+
+
+@pytest.mark.parametrize("command", [("test", "demo"), ("dev", "plugins/demo", "--once")])
+def test_a_row_that_names_the_sites_own_socket_serves_a_private_core(site, folder, command) -> None:
+    """Its path is not below /tmp/reed-cms, and a core with another runtime folder would refuse it."""
+    site.set_rows(ROW.format(site.runtime_dir / "plugins/demo.sock"))
+    ran = site.reed("plugin", *command, "--json")
+    found = json.loads(ran.stdout)
+    assert found["passed"], found
+    assert {"manifest": "ok", "tests/test_ask.lua": "ok"}.items() <= results(found).items()
+
+
+@pytest.mark.parametrize("command", [("test", "demo"), ("dev", "plugins/demo", "--once")])
+def test_a_row_that_names_the_socket_of_another_site_is_an_error_with_its_line(site, folder, command) -> None:
+    site.set_rows(ROW.format("/run/other/plugins/demo.sock"))
+    ran = site.reed("plugin", *command)
+    assert ran.returncode == 1
+    assert re.search(r"plugin-registry\.csv:\d+:\d+: expected a socket_path such as", ran.stdout + ran.stderr)
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_failed_build_keeps_the_running_plugin_and_goes_on(site, folder, monkeypatch) -> None:

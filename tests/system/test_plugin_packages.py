@@ -106,7 +106,14 @@ def test_a_bundled_plugin_is_added_to_a_running_core(core) -> None:
 def test_without_a_terminal_and_without_yes_it_is_refused_with_one_line(core) -> None:
     error = refused(core, "add", "backup")
     assert "--yes" in error
+    assert core.reed("plugin", "add", "backup", "--yes").returncode == 0
     assert "--yes" in refused(core, "remove", "backup")
+
+
+def test_what_cannot_be_added_or_removed_is_named_before_consent_is_asked_for(core) -> None:
+    assert "no bundled plugin 'nothere'" in refused(core, "add", "nothere")
+    assert "plugin.yaml: no such file" in refused(core, "add", str(core.root))
+    assert "no plugin 'nothere'" in refused(core, "remove", "nothere")
 
 
 def test_on_a_terminal_it_shows_what_is_asked_for_and_asks(core) -> None:

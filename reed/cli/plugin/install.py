@@ -22,8 +22,6 @@ from reed.text import safe
 
 
 def add(args: Args, output: Output) -> None:
-    if not args.has("--dry-run"):
-        _require_terminal(args, output)
     site = PluginSite(args)
     source = find(args.arg("PLUGIN"), site.config.plugin_dirs)
     is_in_place = source.kind is Kind.IN_PLACE
@@ -31,6 +29,8 @@ def add(args: Args, output: Output) -> None:
         package = copied(source, staging.new)
         name, request = package.name, request_of(package.manifest, package.type)
         _check_new(site, package, is_in_place=is_in_place)
+        if not args.has("--dry-run"):
+            _require_terminal(args, output)
         groups = sorted({"admin", *args.texts("--group")})
         line = site.new_line(package, request, groups, auto_start=args.has("--start"))
         _show_request(output, package, request, f"{source.kind}: {source.path}", groups)
@@ -166,13 +166,13 @@ def _change(site: PluginSite, staging: Staging, package: Package, target: Target
 
 
 def remove(args: Args, output: Output) -> None:
-    _require_terminal(args, output)
     site, name = PluginSite(args), args.arg("NAME")
     folder = None if args.has("--keep-folder") else site.own_folder(name)
     row = site.row(name)
     if row is None and folder is None:
         hint = nearest(name, site.names()) or "`reed plugin list` shows all"
         raise ReedError(f"no plugin {name!r} in {short_path(site.registry)}", hint=hint)
+    _require_terminal(args, output)
     data, purge = site.data_of(name), args.has("--purge")
     goes = [f"its row in {short_path(site.registry)}"] if row else []
     goes += [f"{short_path(folder)} with everything in it"] if folder else []
