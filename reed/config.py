@@ -247,8 +247,8 @@ def _merged(
 def _config(tree: Node) -> Config:
     found = record(Config)(tree)
     own = [folder for folder in found.plugin_dirs if folder != BUNDLED_PLUGINS]
-    for path in filter(None, (found.runtime_dir, found.data_dir, found.registry, found.log_file, *own)):
-        _check_utf8(path)
+    for each in filter(None, (found.runtime_dir, found.data_dir, found.registry, found.log_file, *own)):
+        _check_utf8(each)
     return replace(found, plugin_dirs=(*own, BUNDLED_PLUGINS))
 
 
