@@ -29,6 +29,7 @@ from reed.sandbox.mark import is_marked
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _FIRST_INTERVAL = 0.002  # about how long a killed process takes to disappear
+_BACKOFF = 3  # the factor of the pause between sweeps: 8 of them, not 21, until the idle one
 _RETRY_INTERVAL = 0.1
 _IDLE_INTERVAL = 10.0
 _STOP_TIMEOUT = 2.0  # for which a stopping core waits for orphans to die
@@ -122,7 +123,7 @@ class Orphans:
             self._begin()
             return True
         longest = _RETRY_INTERVAL if found or self._sessions else _REAP_AFTER if self._dead else _IDLE_INTERVAL
-        self._pause = min(self._pause * 1.5, longest)
+        self._pause = min(self._pause * _BACKOFF, longest)
         self._timer = self._loop.call_later(self._pause, self._begin)
         self.remain = found and self._loop.now() < self._until
         if not self.remain:
