@@ -9,7 +9,7 @@ Counting neither allocates nor branches by value; summing up is left to the read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 BUCKETS = 64
@@ -95,6 +95,7 @@ class Ended(Protocol):
     command_id: int
     began: float
     size: int  # bytes of the payload
+    response: tuple[bytes | bytearray | memoryview, ...]  # the parts of a frame
 
 
 class CommandCounters:
@@ -113,9 +114,8 @@ class CommandCounters:
             self._named[name] = self._by_id[command_id] = _CommandCounter()
         self._cached = self._by_id[cached]
 
-    def ended(self, call: Ended, frame: Sequence[bytes | bytearray | memoryview]) -> None:
-        """`frame`: the parts of the response."""
-        each = self._by_id[call.command_id]
+    def ended(self, call: Ended) -> None:
+        each, frame = self._by_id[call.command_id], call.response
         seconds = self._now() - call.began
         each.buckets[int(seconds * 1e6).bit_length()] += 1
         each.seconds += seconds

@@ -6,10 +6,10 @@ requests, whatever the order in which calls end (protocol.md#connections).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from reed.core.in_flight import InFlight, Usage
 from reed.errors import CallError
 from reed.loop.stream import Stream
 from reed.store.workers import Origin
@@ -33,13 +33,6 @@ class Caller(NamedTuple):
     user: str = ""  # that the connection assumed (CONNECTION_ASSUME)
 
 
-class CallCounter(Protocol):
-    """See core.quotas."""
-
-    def begin_call(self) -> None: ...
-    def end_call(self) -> None: ...
-
-
 class Watch(Protocol):
     """See core.watchers."""
 
@@ -53,21 +46,15 @@ class Watch(Protocol):
 class CallOrigin(Protocol):
     caller: Caller
     origin: Origin
-    jobs: int  # calls in flight that may take a worker
-    input_bytes: int  # of calls to plugins in flight
+    in_flight: InFlight
 
     @property
-    def usage(self) -> CallCounter: ...
+    def usage(self) -> Usage: ...
 
-    def release(self, *, immediate: bool) -> None:
-        """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
+    def call_ended(self, call: Call, *, immediate: bool) -> None:
+        """It has its response, which is sent before this turn's commit if it is `immediate`."""
 
     def become(self, caller: Caller) -> None: ...
-    def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
-        """A call without a reply has ended."""
-
-    def begin_input(self, size: int) -> None: ...
-    def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
     @property
@@ -85,9 +72,6 @@ class FastOrigin(CallOrigin, Protocol):
     """What a fast path needs of a connection."""
 
     stream: Stream
-    calls: deque[Call]  # in flight, in the order of the requests
-    writes: int  # in flight …
-    write_bytes: int  # … and the size of their payloads (`Call.write_size`)
     routes: dict[bytes, Any]  # of core.forward
 
 
@@ -95,17 +79,17 @@ class Call:
     """The parts of its response must not change until they are sent."""
 
     __slots__ = (
-        "_counter",
-        "_input_size",
-        "_is_job",
         "began",
         "command_id",
         "connection",
         "expects_reply",
         "flags",
+        "input_size",
+        "is_job",
+        "is_write",
         "response",
         "size",
-        "write_size",
+        "usage",
     )
 
     def __init__(self, connection: CallOrigin, command_id: int, flags: int, size: int = 0, began: float = 0.0) -> None:
@@ -115,29 +99,17 @@ class Call:
         self.command_id = command_id
         self.flags = flags
         self.expects_reply = not flags & _ASYNC
-        self.response: tuple[Bytes, ...] | None = None  # the parts of a frame
-        self.write_size: int | None = None  # bytes; None: it is no write
-        self._counter: CallCounter | None = None
+        self.response: tuple[Bytes, ...] = ()  # the parts of a frame, once it has ended
+        self.is_write = False
+        self.usage: Usage | None = None
+        self.is_job: bool  # set with `usage` …
+        self.input_size: int  # bytes that a plugin is to get
 
-    def count(self) -> None:
-        """Count the call against its caller's quota. Raises PluginBusy."""
-        self._is_job = False
-        self._input_size = 0  # bytes that a plugin is to get
-        usage = self.connection.usage
-        usage.begin_call()
-        self._counter = usage
-
-    def count_job(self) -> None:
-        """`count` a call that may take a worker."""
-        self.count()
-        self._is_job = True
-        self.connection.jobs += 1
-
-    def count_input(self, size: int) -> None:
-        """`count` a call whose input of so many bytes waits for a plugin."""
-        self.count()
-        self._input_size = size
-        self.connection.begin_input(size)
+    def count(self, *, is_job: bool = False, input_size: int = 0) -> None:
+        """Count the call against its caller's quota. `is_job`: it may take a worker. `input_size`: so many bytes wait
+        for a plugin. Raises PluginBusy."""
+        connection = self.connection
+        connection.in_flight.count(self, connection.usage, is_job=is_job, input_size=input_size)
 
     @property
     def caller(self) -> Caller:
@@ -160,23 +132,10 @@ class Call:
 
     def reply_with(self, *frame: Bytes, immediate: bool = False) -> None:
         """Reply with a whole frame."""
-        if self.response is not None:
+        if self.response:
             raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
         self.response = frame
-        if self._counter is not None:
-            self._end_count(self._counter)
-        if self.write_size is not None:
-            self.connection.end_write(self.write_size)
-        if self.expects_reply:
-            self.connection.release(immediate=immediate)
-        else:
-            self.connection.end_async(self, frame)
-
-    def _end_count(self, counter: CallCounter) -> None:
-        counter.end_call()
-        if self._is_job:
-            self.connection.jobs -= 1
-        self.connection.input_bytes -= self._input_size
+        self.connection.call_ended(self, immediate=immediate)
 
     def fail(self, error: CallError) -> None:
         if not self.expects_reply:

@@ -10,13 +10,13 @@ socket ◀─ flush ────────────────────
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher, Watch
 from reed.core.connection_state import TRANSITIONS, ConnectionState
+from reed.core.in_flight import HIGH_WATER, InFlight
 from reed.core.quotas import Quotas, Usage
 from reed.counters import CommandCounters
 from reed.errors import CallError, Conflict, Malformed
@@ -26,7 +26,7 @@ from reed.peer_log import PeerLog
 from reed.store.workers import Origin
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
-from reed.wire.commands import STORE_READS, STORE_WRITES
+from reed.wire.commands import STORE_READS
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.monitor import IN, OUT
@@ -37,9 +37,7 @@ _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
 _FRAMES_PER_CLOCK_READ = 4  # of short requests; a signal may go to every plugin
 _LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
-_HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
-_MAX_JOBS = 64  # in flight
 _PEER_CLOSED = "the peer closed the connection"
 
 
@@ -73,15 +71,11 @@ class Connection:
         "_state",
         "_watch",
         "caller",
-        "calls",
-        "input_bytes",
-        "jobs",
+        "in_flight",
         "origin",
         "routes",
         "stream",
         "usage",
-        "write_bytes",
-        "writes",
     )
 
     def __init__(
@@ -110,15 +104,12 @@ class Connection:
         self._on_response = on_response
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
-        self.calls: deque[Call] = deque()  # in flight, in the order of the requests
         self.routes: dict[bytes, Any] = {}  # of core.forward
-        self.jobs = 0  # calls in flight that may take a worker
-        self.writes = self.write_bytes = 0  # in flight
-        self.input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
         self._watch: Watch | None = None
         self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
         self._recv_into = sock.recv_into
+        self.in_flight = InFlight(limits)
         self.usage: Usage = context.quotas.enter(self, caller)
         self.stream.watch(self._on_readable)
 
@@ -129,7 +120,7 @@ class Connection:
     @property
     def buffered_bytes(self) -> int:
         """Bytes of incomplete requests, of unread responses, and of writes and inputs of plugins in flight."""
-        return self._buffer.pending + self.stream.queued + self.write_bytes + self.input_bytes
+        return self._buffer.pending + self.stream.queued + self.in_flight.bytes
 
     def _enter(self, state: ConnectionState) -> None:
         if (self._state, state) not in TRANSITIONS:
@@ -164,7 +155,9 @@ class Connection:
             self._end_of_input()
 
     def _take(self, data: memoryview) -> int:  # see FastPath
-        if len(data) <= COMMAND_AT or self.calls or self.writes or self.stream.queued or self._monitor.watched:
+        in_flight = self.in_flight
+        is_busy = in_flight.calls or in_flight.writes or self.stream.queued
+        if is_busy or self._monitor.watched or len(data) <= COMMAND_AT:
             return 0
         path = self._dispatcher.fast_paths.get(data[COMMAND_AT])
         return 0 if path is None else path(self, data)
@@ -180,7 +173,7 @@ class Connection:
             while not stream.closing:
                 frame = buffer.next_frame()
                 if frame is None:
-                    if buffer.pending > _HIGH_WATER and (error := self.usage.too_many_bytes()):
+                    if buffer.pending > HIGH_WATER and (error := self.usage.too_many_bytes()):
                         raise error
                     if self._state is _BACKLOG:
                         self._enter(_OPEN)
@@ -190,7 +183,7 @@ class Connection:
                     buffer.put_back(frame)
                     self._enter(wait)
                     if wait is _BACKLOG:
-                        self._loop.call_soon(self._read_backlog, hold_commit=self.writes > 0)
+                        self._loop.call_soon(self._read_backlog, hold_commit=self.in_flight.writes > 0)
                     elif wait is _PAUSED:
                         stream.pause()
                     break
@@ -206,36 +199,25 @@ class Connection:
     def _handle(self, frame: Frame) -> ConnectionState | None:
         """Returns the state to wait in, if the frame cannot be handled yet."""
         command_id, flags, payload = frame
-        is_control, size = flags & _CONTROL, len(payload)
-        if not is_control and self.writes and command_id in STORE_READS:
+        if flags & _CONTROL:
+            self._read_control(frame)
+            return None
+        in_flight = self.in_flight
+        if in_flight.writes and command_id in STORE_READS:
             return _WAITING
-        if not is_control and self._is_full():
+        if in_flight.is_full or self.stream.queued > HIGH_WATER:
             return _PAUSED
         if self._monitor.watched:
             self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
-        if is_control:
-            self._read_control(frame)
-            return None
-        call = Call(self, command_id, flags, size, self._loop.began)
-        if call.expects_reply:
-            self.calls.append(call)
-        if command_id in STORE_WRITES:
-            call.write_size = size
-            self.writes += 1
-            self.write_bytes += size
+        call = Call(self, command_id, flags, len(payload), self._loop.began)
+        in_flight.begin(call)
         self._dispatcher.dispatch(call, payload)
         return None
 
-    def _is_full(self) -> bool:
-        return (
-            self.stream.queued > _HIGH_WATER
-            or len(self.calls) >= self._limits.queued_calls
-            or self.write_bytes > self._limits.payload
-            or self.jobs >= _MAX_JOBS
-        )
-
     def _read_control(self, frame: Frame) -> None:
         """Handle a signal or a plugin's response; neither is answered."""
+        if self._monitor.watched:
+            self._tap(IN, *frames.in_parts(frame.command_id, frame.payload, flags=frame.flags))
         try:
             if frame.flags & _RESPONSE:
                 if self._on_response is None:
@@ -252,7 +234,7 @@ class Connection:
         """The peer still gets its replies."""
         if self._buffer.pending:
             self._log.info("%s: the connection ended in the middle of a frame", self.caller.name, peer=self.caller.name)
-        if not self.calls and not self.stream.queued:
+        if not self.in_flight.calls and not self.stream.queued:
             self.stream.close(_PEER_CLOSED)
             return
         self.close_when_sent()
@@ -261,22 +243,27 @@ class Connection:
         """Send `error` after the replies to earlier requests, and close."""
         self._log.info("%s: %s", self.caller.name, error, peer=self.caller.name)
         call = Call(self, self._buffer.command_id, 0, 0, self._loop.began)
-        self.calls.append(call)
+        self.in_flight.begin(call)
         self.close_when_sent()
         call.fail(error)
 
     # Out.
 
-    def release(self, *, immediate: bool) -> None:
-        calls = self.calls
-        while calls and (response := calls[0].response) is not None:
-            self._counters.ended(calls.popleft(), response)
-            if len(response) > 1:
-                self.send(*response)
-            elif immediate:
+    def call_ended(self, call: Call, *, immediate: bool) -> None:
+        """Send the replies at the head of the queue that are ready."""
+        in_flight, calls = self.in_flight, self.in_flight.calls
+        in_flight.end(call)
+        if self._state is _WAITING and not in_flight.writes:
+            self._continue()
+        if not call.expects_reply:
+            self._counters.ended(call)
+            return
+        while calls and (response := calls[0].response):
+            self._counters.ended(calls.popleft())
+            if immediate and len(response) == 1:
                 self.send_now(response[0])
             else:
-                self.send(response[0])
+                self._send(response)
         if self._state is _PAUSED:
             self._resume()
         elif self._state is _DRAINING and not calls:
@@ -284,14 +271,14 @@ class Connection:
 
     def become(self, caller: Caller) -> None:
         """Requests from now on are those of `caller`. Raises Conflict and PluginBusy."""
-        if len(self.calls) > 1 or self.writes:  # they would lose their permissions, and their order
+        if len(self.in_flight.calls) > 1 or self.in_flight.writes:  # they would lose their permissions, and their order
             raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
         self.usage = self._quotas.move(self, self.caller, caller)
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
 
     def begin_watch(self, watch: Watch) -> None:
-        if len(self.calls) > 1 or self.stream.closing:
+        if len(self.in_flight.calls) > 1 or self.stream.closing:
             raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
         self._watch = watch
         error = Conflict("this connection watches, and takes no other requests", hint="open another connection")
@@ -302,30 +289,18 @@ class Connection:
         if self._state is not _DRAINING and not self.stream.closing:
             self._enter(_DRAINING)
             self.stream.pause()
-            if not self.calls:
+            if not self.in_flight.calls:
                 self._loop.schedule_flush(self)
-
-    def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
-        self._counters.ended(call, response)
-
-    def begin_input(self, size: int) -> None:
-        """Raises PluginBusy. It does not pause the connection: a plugin's answers come on it too."""
-        self.input_bytes += size
-        if self.input_bytes > _HIGH_WATER and (error := self.usage.too_many_bytes()):
-            raise error
-
-    def end_write(self, size: int) -> None:
-        self.writes -= 1
-        self.write_bytes -= size
-        if self._state is _WAITING and not self.writes:
-            self._continue()
 
     def send(self, *parts: Bytes) -> None:
         """Queue a frame for this turn's flush."""
+        self._send(parts)
+
+    def _send(self, parts: tuple[Bytes, ...]) -> None:
         if self._monitor.watched:
             self._tap(OUT, *parts)
         self.stream.send_parts(parts)
-        if self.stream.queued > _HIGH_WATER:
+        if self.stream.queued > HIGH_WATER:
             self._check_quota()
 
     def send_now(self, frame: Bytes) -> None:
@@ -333,7 +308,7 @@ class Connection:
         if self._monitor.watched:
             self._tap(OUT, frame)
         self.stream.send_now(frame)
-        if self.stream.queued > _HIGH_WATER:
+        if self.stream.queued > HIGH_WATER:
             self._check_quota()
 
     def _check_quota(self) -> None:
@@ -349,7 +324,7 @@ class Connection:
             self._watch.on_drained()
         if self._state is _DRAINING:
             self.flush()
-        elif self._state is _PAUSED and not self._is_full():
+        elif self._state is _PAUSED and not (self.in_flight.is_full or self.stream.queued > HIGH_WATER):
             self._continue()
 
     def _continue(self) -> None:
@@ -379,7 +354,7 @@ class Connection:
 
     def flush(self) -> None:
         """Close a draining connection once its replies have left (`schedule_flush`, `on_drained`)."""
-        if self._state is _DRAINING and not self.calls and not self.stream.queued:
+        if self._state is _DRAINING and not self.in_flight.calls and not self.stream.queued:
             self.stream.close(_PEER_CLOSED)
 
     def close(self, reason: str) -> None:
@@ -396,5 +371,5 @@ class Connection:
         if self._watch is not None:
             self._watch.on_closed()
         self._buffer.clear()  # free the memory before the garbage collector runs
-        self.calls.clear()
+        self.in_flight.calls.clear()
         self._on_closed(self, reason)

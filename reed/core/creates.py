@@ -48,17 +48,14 @@ class Creates:
         head, payload_len, raw_type, raw_name, content_len = _REQUEST.unpack_from(data)
         if head != _HEAD or payload_len != size - HEADER.size or content_len != size - _CONTENT_AT:
             return 0  # flags; more than a frame or less
-        if origin.jobs or not self._filters.idle or _CREATE not in origin.caller.commands:
+        if origin.in_flight.jobs or not self._filters.idle or _CREATE not in origin.caller.commands:
             return 0
         try:
             type_name, name = unpack_text(raw_type), unpack_text(raw_name)
         except Malformed:
             return 0
         call = Call(origin, _CREATE, 0, payload_len, self._loop.began)
-        origin.calls.append(call)
-        call.write_size = payload_len
-        origin.writes += 1
-        origin.write_bytes += payload_len
+        origin.in_flight.begin(call)
         failed = partial(refuse, call)
         try:
             self._store.create(type_name, name, bytes(data[_CONTENT_AT:]), written(call, 201), failed, origin.origin)
@@ -66,7 +63,7 @@ class Creates:
             refuse(call, error)
         except Exception as bug:  # noqa: BLE001
             self._on_exception(bug)
-            if call.response is None:
+            if not call.response:
                 call.fail(Internal.of(bug))
         return size
 

@@ -128,8 +128,8 @@ class Forwarder:
             began = self._loop.began
             call = ForwardedCall(origin, _SEND, 0, payload_len, began)
             call.route, call.timeout, call.started_at, call.ended = route, route.timeout, began, False
-            origin.calls.append(call)
-            call.count_input(input_len)
+            origin.in_flight.begin(call)
+            call.count(input_size=input_len)
             queue.begin(call)
             _HEAD.pack_into(data, _HEAD_AT, route.request_head, input_len)
             channel.in_flight = call
@@ -171,7 +171,7 @@ class Forwarder:
         """As the router does. An answer that still comes is dropped."""
         if not call.ended:
             call.route.endpoint.queue.end(call)
-        if call.response is None:
+        if not call.response:
             call.fail(Internal.of(bug))
 
     def _learn(self, origin: FastOrigin, names: bytes) -> Route | None:

@@ -43,7 +43,7 @@ class Router:
             call.fail(error)
         except Exception as error:  # noqa: BLE001
             self._on_exception(error)
-            if call.response is None:
+            if not call.response:
                 call.fail(Internal.of(error))
 
     def _refusal(self, call: Call) -> CallError:

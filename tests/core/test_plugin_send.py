@@ -12,6 +12,7 @@ from reed.config import Limits
 from reed.core.calls import Call, Caller
 from reed.core.commands.plugins import handlers
 from reed.core.connect_rate import ConnectRates
+from reed.core.in_flight import InFlight
 from reed.core.json_checks import HANDLERS, JsonChecks
 from reed.core.quotas import Quotas
 from reed.core.router import Router
@@ -36,22 +37,15 @@ class CallOrigin:
     origin = Origin("somebody", 1)
     buffered_bytes = 0
 
-    input_bytes = 0
-
-    def begin_input(self, size: int) -> None:
-        self.input_bytes += size
-
     def __init__(self, quotas: Quotas) -> None:
         self.answers: list[bytes] = []
+        self.in_flight = InFlight(Limits())
         self.usage = quotas.enter(self, EDITOR)
-        self.newest: Call | None = None
 
-    def release(self, *, immediate: bool) -> None:
-        assert self.newest is not None
-        assert self.newest.response is not None
-        self.answers.append(b"".join(self.newest.response))
-
-    def end_async(self, call: Call, response: tuple[bytes, ...]) -> None: ...
+    def call_ended(self, call: Call, *, immediate: bool) -> None:
+        self.in_flight.end(call)
+        if call.expects_reply:
+            self.answers.append(b"".join(call.response))
 
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
@@ -85,7 +79,7 @@ class Core:
         self._router = Router(table, {}, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:
-        self.origin.newest = call = Call(self.origin, int(Command.PLUGIN_SEND), flags)
+        call = Call(self.origin, int(Command.PLUGIN_SEND), flags)
         self._router.dispatch(call, memoryview(PluginSend("odd", "act", b"{}").pack()))
 
     def statuses(self) -> list[int]:
@@ -108,3 +102,13 @@ def test_a_failed_async_call_is_no_longer_in_flight() -> None:
         core.send(int(Flag.ASYNC))
     assert len(core.bugs) == 3
     assert core.origin.usage.calls == 0
+
+
+def test_a_call_holds_its_input_until_it_ends() -> None:
+    core = Core(ZeroDivisionError())
+    in_flight = core.origin.in_flight
+    call = Call(core.origin, int(Command.PLUGIN_SEND), 0)
+    call.count(input_size=1000)
+    assert (in_flight.bytes, core.origin.usage.calls) == (1000, 1)
+    call.fail(ActionNotFound("none"))
+    assert (in_flight.bytes, core.origin.usage.calls) == (0, 0)

@@ -95,12 +95,12 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
     def page(call: Call, payload: memoryview) -> None:
         kind, after, limit = SnippetList.unpack(payload)
         if limit > MAX_SHORT_PAGE:
-            call.count_job()
+            call.count(is_job=True)
         store.page(kind, after, limit, _page(call), call.fail, origin=call.origin)
 
     def find(call: Call, payload: memoryview) -> None:
         kind, conditions, after, limit = SnippetFind.unpack(payload)
-        call.count_job()
+        call.count(is_job=True)
         store.find(kind, bytes(conditions), after, limit, _page(call), call.fail, origin=call.origin)
 
     def names(call: Call, payload: memoryview) -> None:
@@ -157,7 +157,7 @@ def _bond_handlers(store: Store, filters: Filters) -> dict[Command, Handler]:
 
     def tree(call: Call, payload: memoryview) -> None:
         root, depth = SchemaTree.unpack(payload)
-        call.count_job()
+        call.count(is_job=True)
         store.tree(root, depth, _json(call), call.fail, origin=call.origin)
 
     return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}
@@ -182,7 +182,7 @@ def _type_handlers(store: Store, filters: Filters) -> dict[Command, Handler]:
 
     def check(call: Call, payload: memoryview) -> None:
         name, after, limit = RegistryCheck.unpack(payload)
-        call.count_job()
+        call.count(is_job=True)
         store.check(name, after, limit, _json(call), call.fail, origin=call.origin)
 
     def delete(call: Call, payload: memoryview) -> None:
@@ -202,7 +202,7 @@ def _type_handlers(store: Store, filters: Filters) -> dict[Command, Handler]:
 
 def _search_handlers(store: Store) -> dict[Command, Handler]:
     def query(call: Call, payload: memoryview) -> None:
-        call.count_job()
+        call.count(is_job=True)
 
         def done(found: HitPage) -> None:
             call.reply(SearchPage(200, found.total, found.hits).pack())

@@ -41,7 +41,7 @@ def endpoint_of(endpoints: Endpoints, name: str, store: Store) -> PluginEndpoint
 def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handler:
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
-        call.count_input(len(request.input))
+        call.count(input_size=len(request.input))
         if checks.inputs.has_away(call.origin):  # the payload is valid in this turn only
             request = request._replace(input=bytes(request.input))
         begin = broadcast if call.flags & _BROADCAST else send_to_one
