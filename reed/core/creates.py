@@ -9,7 +9,7 @@ filters, permissions, full connections and frames that are wrong are dealt with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from struct import Struct
 
 from reed.core.calls import Call, FastOrigin
@@ -28,6 +28,14 @@ _REQUEST = Struct("<QI32s32sI")  # header, payload_len, type, name, content_len
 _HEAD = int.from_bytes(HEADER.pack(MAGIC, VERSION, _CREATE, 0, 0, 0)[:8], "little")  # the header before payload_len
 _CONTENT_AT = _REQUEST.size
 _MAX_FRAME = 16 * 1024  # bytes; a long content takes so much time that the way to the store does not matter
+_NO_NAME = bytes(32)
+
+
+class CreateCall(Call):
+    __slots__ = ()
+
+    def created(self, snippet_id: str) -> None:
+        self.reply_with(SnippetWritten.frame(_CREATE, 201, snippet_id))
 
 
 class Creates:
@@ -38,6 +46,7 @@ class Creates:
         self._store = store
         self._filters = filters
         self._on_exception = on_exception
+        self._type_name = lru_cache(maxsize=64)(unpack_text)
         self._max_frame = min(_MAX_FRAME, HEADER.size + context.config.limits.payload)
 
     def take(self, origin: FastOrigin, data: memoryview) -> int:
@@ -51,14 +60,15 @@ class Creates:
         if origin.in_flight.jobs or not self._filters.idle or _CREATE not in origin.caller.commands:
             return 0
         try:
-            type_name, name = unpack_text(raw_type), unpack_text(raw_name)
+            type_name = self._type_name(raw_type)
+            name = "" if raw_name == _NO_NAME else unpack_text(raw_name)
         except Malformed:
             return 0
-        call = Call(origin, _CREATE, 0, payload_len, self._loop.began)
+        call = CreateCall(origin, _CREATE, 0, payload_len, self._loop.began)
         origin.in_flight.begin(call)
         failed = partial(refuse, call)
         try:
-            self._store.create(type_name, name, bytes(data[_CONTENT_AT:]), written(call, 201), failed, origin.origin)
+            self._store.create(type_name, name, bytes(data[_CONTENT_AT:]), call.created, failed, origin.origin)
         except CallError as error:
             refuse(call, error)
         except Exception as bug:  # noqa: BLE001

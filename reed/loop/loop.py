@@ -271,7 +271,8 @@ class Loop:
                     self._leftover = ready[number:]
                     self._has_work = True
                     return
-                self.read_deadline = min(deadline, now + share)
+                until = now + share
+                self.read_deadline = until if until < deadline else deadline  # min() takes three times as long
             has_begun = True
             self._call_ready(fd, events)
         if self._rescheduled and had_leftovers and self.now() < deadline:

@@ -110,7 +110,7 @@ def _brackets(text: str) -> int:
     """How many opening brackets are outside of strings: Markdown has many inside. `_check_depth` takes far longer."""
     if len(text) <= _SHORT:
         if '\\"' in text:  # an escaped quote ends no string, one after an escaped backslash does
-            text = text.replace("\\\\", "").replace('\\"', "")
+            text = text.replace("\\\\", "__").replace('\\"', "__")  # of the same length: half the time
         text = "".join(text.split('"')[::2])
     return text.count("{") + text.count("[")
 

@@ -25,6 +25,7 @@ from reed.wire.snippets import Record
 _MIN_BLOB = 16 * 1024  # bytes from which on copying a content costs more than it saves
 
 _INSERT = f"INSERT INTO snippets (sequence, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_CREATE = f"INSERT INTO snippets (sequence, {COLUMNS}) VALUES (?, ?, ?, ?, 1, ?, ?, ?)"
 _UPDATE = "UPDATE snippets SET name = ?, version = ?, updated_at = ?, content = ? WHERE sequence = ?"
 _RENAME = "UPDATE snippets SET name = ?, version = ?, updated_at = ? WHERE sequence = ?"
 _OVERWRITE = (
@@ -69,7 +70,7 @@ class Snippets:
         try:
             # For bytes, sqlite3 looks up adapters first.
             stored = bytearray(text) if len(text) < _MIN_BLOB else text
-            self._insert(_INSERT, (sequence, snippet_id, type_name, name, 1, at, at, stored))
+            self._insert(_CREATE, (sequence, snippet_id, type_name, name, at, at, stored))
         except sqlite3.IntegrityError:
             raise name_in_use(name, self._lookup.holder_of(name) or "") from None
         if entries is not None:

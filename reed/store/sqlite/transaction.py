@@ -145,7 +145,7 @@ class Transaction:
         if problem:  # committed into a file that is no longer at its path: not to be acknowledged
             self.database.truncate_wal_of_lost_file()
         callers = self._settle(committed=True)
-        _call([(failed, problem) if problem else (done, value) for done, value, failed in callers])
+        _call(callers, problem)
         self._call_on_end(problem)
 
     def _file_problem(self) -> CallError | None:
@@ -182,7 +182,7 @@ class Transaction:
             self.database.truncate_wal()
         elif self.database.file_problem():
             self.database.truncate_wal_of_lost_file()
-        _call([(failed, error) for _, _, failed in self._settle(committed=False)])
+        _call(self._settle(committed=False), error)
         self._call_on_end(error)
         return error
 
@@ -215,13 +215,16 @@ def _try_settle(part: Part) -> bool:
     return True
 
 
-def _call(replies: list[tuple[Callable[[Any], None], Any]]) -> None:
+def _call(callers: list[_Caller], error: CallError | None) -> None:
     """Call all of them, even if one raises: that is a bug, raised at the end."""
     bug: Exception | None = None
-    for callback, argument in replies:
+    for done, value, failed in callers:
         try:
-            callback(argument)
-        except Exception as error:  # noqa: BLE001
-            bug = bug or error
+            if error is None:
+                done(value)
+            else:
+                failed(error)
+        except Exception as raised:  # noqa: BLE001
+            bug = bug or raised
     if bug is not None:
         raise bug
