@@ -13,9 +13,10 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from reed.config import Config
+from reed.core import registration
 from reed.core.call_queue import MAX_STATUS, Answered, CallInFlight, CallQueue, Channel, PluginCall, status_error
 from reed.core.calls import Call, Caller, Dispatcher, FastOrigin, FastPath, FrameTap
 from reed.core.connection import Connection
@@ -25,33 +26,29 @@ from reed.counters import CommandCounters
 from reed.errors import (
     ActionNotFound,
     CallError,
-    Conflict,
     Malformed,
     PermissionDenied,
     PluginCrashed,
     PluginOffline,
-    TooLarge,
 )
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.supervision.callbacks import Process
 from reed.supervision.lifecycle import AT_REST, State
-from reed.supervision.manifest import Action, Manifest
+from reed.supervision.manifest import Action
 from reed.supervision.permissions import commands_for
 from reed.supervision.registry_csv import Row
 from reed.supervision.supervisor import Plugin, Supervisor
-from reed.wire import frames, strict_json
-from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, SIGNALS, Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse
+from reed.wire import frames
+from reed.wire.codes import SIGNALS, Command, Flag, Signal
+from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame
-from reed.wire.plugins import PluginRegister
 from reed.wire.requests import SignalMessage
 from reed.wire.structs import COMMAND_AT
 
 _READY = State.READY
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
-_MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
 _MAX_JOINED = 16 * 1024  # bytes of payload; below it copying costs less than two parts
 
 
@@ -206,30 +203,16 @@ class PluginEndpoint:
 
     def register(self, connection: PluginConnection, call: Call, payload: memoryview) -> None:
         """Handle PLUGIN_REGISTER."""
-        request = PluginRegister.unpack(payload)
         process, spec = connection.process, connection.process.spec
-        if request.name != self.name:
-            raise Conflict(f"this is the socket of {self.name}, not of {request.name}")
-        if request.version != spec.row.version:
-            raise Conflict(f"{self.name} registered as version {request.version}, its row says {spec.row.version}")
-        if len(request.manifest) > _MAX_REGISTRATION:
-            raise TooLarge(f"a registration of {len(request.manifest)} bytes", hint=f"at most {_MAX_REGISTRATION}")
+        actions = self._actions[process] = registration.actions_in(payload, spec)
         self.changes += 1
-        actions = self._actions[process] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
         is_new = not connection.registered
         connection.accept(each.command_id for each in actions.values())
         if is_new and process is self.plugin.process:
             self.queue.remap(lambda call: self.action(call.action).command_id)
             self.queue.add_channel(connection)
-        sleep = spec.manifest.sleep
-        reply = {
-            "settings": dict(spec.launch.settings),
-            "permissions": sorted(spec.row.required_permissions),
-            "limits": {"payload": self._context.config.limits.payload},
-            "peers": [name for name in self._context.supervisor.plugins if name != self.name],
-            "sleep": {"after": sleep.after, "mode": sleep.mode} if sleep else None,
-        }
-        call.reply(JsonResponse(200, strict_json.dumps(reply)).pack())
+        peers = (name for name in self._context.supervisor.plugins if name != self.name)
+        call.reply(registration.response(spec, self._context.config.limits.payload, peers))
 
     def on_signal(self, connection: PluginConnection, payload: memoryview) -> None:
         message = SignalMessage.unpack(payload)
@@ -343,26 +326,3 @@ def caller_for(row: Row) -> Caller:
     permissions = frozenset(str(permission) for permission in row.required_permissions)
     name = row.plugin_name
     return Caller(f"plugin {name}", name, frozenset(), permissions, commands_for(permissions), is_admin=False)
-
-
-def registered_actions(manifest: Manifest, registration: dict[str, Any]) -> dict[str, Action]:
-    """The registered actions, with their settings in plugin.yaml. Raises Malformed."""
-    found: dict[str, Action] = {}
-    ids: dict[int, str] = {}
-    actions = registration.get("actions", {})
-    if not isinstance(actions, dict):
-        raise Malformed("PLUGIN_REGISTER: actions must be an object")
-    for name, entry in actions.items():
-        command_id = entry.get("command_id") if isinstance(entry, dict) else None
-        if not isinstance(command_id, int) or not FIRST_ACTION_ID <= command_id <= LAST_ACTION_ID:
-            raise Malformed(f"action {name}: command_id must be {FIRST_ACTION_ID} to {LAST_ACTION_ID}")
-        if command_id in ids:
-            raise Malformed(f"actions {ids[command_id]} and {name} have the same command_id {command_id}")
-        ids[command_id] = name
-        declared = manifest.actions.get(name)
-        if declared is not None and declared.command_id != command_id:
-            raise Malformed(
-                f"action {name} registered with command_id {command_id}, plugin.yaml says {declared.command_id}"
-            )
-        found[name] = declared or Action(name=name, command_id=command_id)
-    return found
