@@ -68,7 +68,7 @@ class Creates:
         origin.in_flight.begin(call)
         failed = partial(refuse, call)
         try:
-            self._store.create(type_name, name, bytes(data[_CONTENT_AT:]), call.created, failed, origin.origin)
+            self._store.create(type_name, name, data[_CONTENT_AT:].tobytes(), call.created, failed, origin.origin)
         except CallError as error:
             refuse(call, error)
         except Exception as bug:  # noqa: BLE001
