@@ -177,6 +177,50 @@ def test_invalid_settings_do_not_hide_the_rest(doctor, tmp_path, monkeypatch):
     assert "2 rows" in found["registry", "ok"]
 
 
+SCHEDULED = """
+name: old
+version: 2.0.0
+actions: {clean: {command_id: 1}}
+schedules: {nightly: {cron: "0 3 * * *", action: clean}, often: {every: 1h, action: clean}}
+"""
+FAILING = """
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "old" }
+plugin.action("clean", function() error("no broom") end)
+plugin.run()
+"""
+
+
+@pytest.fixture
+def scheduled(tmp_path) -> None:
+    (tmp_path / "plugins/old").mkdir()
+    (tmp_path / "plugins/old/plugin.yaml").write_text(SCHEDULED)
+    (tmp_path / "plugins/old/main.lua").write_text(FAILING)
+    with (tmp_path / "plugin-registry.csv").open("a") as file:
+        file.write('old,lua,/tmp/reed-cms/plugins/old.sock,2.0.0,"","admin",true,x\n')
+
+
+def test_a_schedule_that_cannot_run_is_named_with_what_it_lacks(doctor, scheduled, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    found = doctor("--plugin-dir", "plugins")
+    assert "old: the schedule nightly does not run: cron lines need the library cronsim" in found["registry", "warning"]
+    assert "often" not in found["registry", "warning"]
+
+
+def test_a_schedule_that_failed_is_named_with_its_error(reed, doctor, scheduled, tmp_path, monkeypatch):
+    monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
+    reed("start", "--plugin-dir", "plugins")
+    try:
+        assert "schedule often" not in reed("doctor").out
+        assert "no broom" in reed("plugin", "run-schedule", "old", "often").err
+        ran = json.loads(reed("doctor", "--json").out)
+        (found,) = [each for each in ran["checks"] if "schedule often of old failed" in each["what"]]
+        assert "no broom" in found["what"]
+        assert (found["level"], found["fix"]) == ("warning", "reed plugin run-schedule old often")
+    finally:
+        reed("stop")
+
+
 def test_the_registry_beside_the_folders(doctor, tmp_path):
     (tmp_path / "plugins/lonely").mkdir()
     (tmp_path / "plugins/lonely/plugin.yaml").write_text("name: lonely\nversion: 1.0.0\n")

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from reed.errors import CallError
+
 MANIFEST = """
 description: Words of a page
 actions:
@@ -64,6 +66,20 @@ def test_start_stop_and_restart(core, browse):
     browse.post("/plugins/words/stop", {"back": "plugin"})
     assert "words is stopped" in browse.get("/plugins/words").text
     assert browse.json("/plugins.json")["values"]["words/state"] == "stopped"
+
+
+def test_schedules_with_their_rule_and_last_error(core, browse):
+    assert "Schedules" not in browse.get("/plugins/words").text
+    more = "schedules: {hourly: {every: 1h, action: fail}}\n"
+    core.add_lua_plugin("words", MAIN, MANIFEST + more)
+    client = core.client()
+    client.plugin_reload()
+    page = browse.get("/plugins/words").text
+    assert "<code>hourly</code></th><td>every 1h</td><td>fail</td><td>paused</td>" in page
+    client.plugin_start("words")
+    with pytest.raises(CallError):
+        client.plugin_run_schedule("words", "hourly")
+    assert "its last run failed: words.fail: main.lua:14:" in browse.get("/plugins/words").text
 
 
 def test_a_plugin_that_cannot_start_says_why(core, browse):

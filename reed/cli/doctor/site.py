@@ -102,6 +102,13 @@ class Site:
                     "its actions, filters and events do not work",
                     f"reed plugin logs {plugin['name']}",
                 )
+            for schedule in plugin.get("schedules", ()):
+                if schedule["last_error"]:
+                    yield warning(
+                        f"the schedule {schedule['name']} of {plugin['name']} failed: {schedule['last_error']}",
+                        "its last run did nothing, or only a part",
+                        f"reed plugin run-schedule {plugin['name']} {schedule['name']}",
+                    )
 
     @property
     def _data_dir(self) -> Path:
@@ -180,6 +187,7 @@ class Site:
         from reed.supervision import registry_csv
         from reed.supervision.launch_spec import specify
         from reed.supervision.manifest import FILE_NAME, Manifests
+        from reed.supervision.schedule import problems
 
         config, manifests = self.config, Manifests()
         if not config.registry.exists():
@@ -194,7 +202,12 @@ class Site:
         yield ok(f"{config.registry}: {plural(len(rows), 'row')}")
         for row in rows:
             try:
-                specify(row, config, manifests)
+                for problem in problems(specify(row, config, manifests).schedules):
+                    yield warning(
+                        f"line {row.line}: {row.plugin_name}: {problem}",
+                        "its action is called by hand only",
+                        "install the library, or change the rule of the schedule",
+                    )
             except ManifestError as caught:
                 if str(caught) in self._reasons:  # it is a finding about the core
                     continue

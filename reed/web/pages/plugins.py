@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import CallError, NotFound
-from reed.figures import duration, milliseconds, size
+from reed.figures import duration, local_time, milliseconds, size
 from reed.supervision.explain import answers, describe_sandbox, plugin_named
 from reed.web import log_tail
 from reed.web.context import context_of, field_of, session_of
@@ -58,6 +58,7 @@ async def show(request: Request) -> Response:
         may_not=[each for each in found if not each["may"]],
         sandbox=describe_sandbox(sandbox),
         log=_tail(health["log"]),
+        local_time=local_time,
     )
 
 
