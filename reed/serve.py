@@ -20,7 +20,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
@@ -177,6 +176,8 @@ def _anonymous_file() -> IO[bytes]:
     except OSError as error:
         if not denied(error):
             raise
+        import tempfile  # takes half a megabyte
+
         return tempfile.TemporaryFile()
 
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reed.cli.parse import Args, UsageError
-from reed.client import DEFAULT_RUNTIME_DIR, Client, core_socket
 from reed.errors import ReedError
 
 if TYPE_CHECKING:
+    from reed.client import Client
     from reed.config import Config
 
 TIMEOUT = 60.0
@@ -25,11 +25,15 @@ _MAX_REF = 36  # bytes: an id in text
 
 def connect(args: Args, timeout: float | None = TIMEOUT) -> Client:
     """With timeout None only the core limits a call."""
+    from reed.client import Client, core_socket  # 0.4 MB that `reed serve` needs not hold
+
     return Client(core_socket(runtime_dir(args)), timeout)
 
 
 def runtime_dir(args: Args) -> str:
     """--runtime-dir, else REED_RUNTIME_DIR, else that of reed.yaml or REED_CONFIG, else the default."""
+    from reed.client import DEFAULT_RUNTIME_DIR
+
     given = args.text("--runtime-dir") or os.environ.get("REED_RUNTIME_DIR")
     if given or not _sets_runtime_dir(os.environ.get("REED_CONFIG") or "reed.yaml"):
         return given or DEFAULT_RUNTIME_DIR

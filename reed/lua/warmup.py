@@ -16,7 +16,7 @@ from reed.wire.common import JsonResponse
 from reed.wire.plugins import PluginMessage
 from reed.wire.requests import SignalMessage
 
-_RUNS = 3
+_RUNS = 2
 _CALLS = 20
 _TURNS = 4  # a wait, the call, the signal, the message
 _FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "warmup")
@@ -24,11 +24,16 @@ _FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "warmup")
 
 def warm_up() -> None:
     for _ in range(_RUNS):
-        core, host = SimulatedCore(), Host(LuaSandbox())
-        core.start(host)
-        core.exchange(host)
-        core.close()
+        run_a_plugin()
     signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def run_a_plugin() -> None:
+    """The small plugin's whole life."""
+    core, host = SimulatedCore(), Host(LuaSandbox())
+    core.start(host)
+    core.exchange(host)
+    core.close()
 
 
 class _Pipes(FifoPaths):

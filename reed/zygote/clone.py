@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
+from collections.abc import Callable
 
 _CLONE_VM, _CLONE_PARENT = 0x100, 0x8000
 _SYS_CLONE = {"x86_64": 56}
@@ -32,6 +34,22 @@ class Cloning:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
         return pid
+
+
+def run_in_fork(run: Callable[[], None]) -> int:
+    """Calls `run` in a child of this process, which then ends, and returns its pid."""
+    pid = Cloning(0)()
+    if pid == 0:
+        try:
+            run()
+            os._exit(0)
+        except OSError as error:
+            os.write(2, f"zygote: a dry run failed: {error}\n".encode())
+        except BaseException as error:  # noqa: BLE001
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            os._exit(1)
+    return pid
 
 
 class AddressSpaceHolder:

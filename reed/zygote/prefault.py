@@ -12,13 +12,12 @@ import os
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable, Iterator
 
 from reed.lua.warmup import SimulatedCore
 from reed.plugin_host.host import Host
 from reed.sandbox.rules import Profile, rules_for
-from reed.zygote.clone import Cloning
+from reed.zygote.clone import run_in_fork
 from reed.zygote.request import SpawnRequest
 from reed.zygote.spawn import Spawn
 
@@ -77,7 +76,7 @@ def learn(start: Callable[[], None]) -> Prefault:
     `start` may confine its process, but must leave the standard streams alone.
     """
     reading, writing = os.pipe()
-    observer = _fork(lambda: _observe(start, writing))
+    observer = run_in_fork(lambda: _observe(start, writing))
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         runs = pipe.read()
@@ -88,7 +87,7 @@ def _observe(start: Callable[[], None], result: int) -> None:
     waiting, started = os.pipe()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(started, 1)
-    starter = _fork(lambda: _start(start))
+    starter = run_in_fork(lambda: _start(start))
     os.close(started)
     os.close(1)
     if not os.read(waiting, 1):
@@ -104,21 +103,6 @@ def _start(start: Callable[[], None]) -> None:
     start()
     os.write(1, b"!")
     signal.pause()
-
-
-def _fork(run: Callable[[], None]) -> int:
-    child = Cloning(0)()
-    if child == 0:
-        try:
-            run()
-            os._exit(0)
-        except OSError as error:
-            os.write(2, f"zygote: no pages are copied beforehand: {error}\n".encode())
-        except BaseException as error:  # noqa: BLE001
-            sys.excepthook(type(error), error, error.__traceback__)
-        finally:
-            os._exit(1)
-    return child
 
 
 def _used_runs(pagemap: int, pid: int) -> Iterator[tuple[int, int, int]]:

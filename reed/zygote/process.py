@@ -13,16 +13,18 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import NoReturn
 
 from reed.lua.sandbox import LuaSandbox
-from reed.lua.warmup import warm_up
+from reed.lua.warmup import run_a_plugin, warm_up
+from reed.plugin_host.core_connection import connected_socket
 from reed.plugin_host.host import Host
+from reed.sandbox.own_socket import OwnSocket
 from reed.zygote import cow_heap
 from reed.zygote.clone import Cloning
+from reed.zygote.hot_code import move_together
 from reed.zygote.immortal import make_everything_immortal
-from reed.zygote.prefault import DryRun, learn
+from reed.zygote.prefault import DryRun, Prefault, learn
 from reed.zygote.request import DIE_WITH_CORE
 from reed.zygote.spawn import Spawn, name_process
 
@@ -35,7 +37,8 @@ _HEAD_START = 0.03  # for a plugin before the next spare is made, unless another
 
 def main() -> None:
     name_process("reed:zygote")
-    Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)  # inherited by what is forked here
+    with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+        score.write(_OOM_SCORE)  # inherited by what is forked here
     _restore_signals()
     die_with_core = DIE_WITH_CORE in sys.argv[1:]
     if die_with_core:
@@ -73,7 +76,9 @@ class ZygoteProcess:
         self._die_with_core = die_with_core
         self._spawn = Spawn()
         self._clone = Cloning()
-        make_everything_immortal()  # CPython 3.14 specialises code by whether its constants are immortal
+        # Now, since CPython 3.14 specialises code by whether its constants are immortal.
+        if make_everything_immortal():  # otherwise counts of references are written everywhere
+            move_together(run_a_plugin, self._run_and_start, _ONLY_IN_A_FORK)
         warm_up()
         cow_heap.fill_holes()
         self._host = Host(LuaSandbox())
@@ -85,6 +90,10 @@ class ZygoteProcess:
         dry_run = DryRun(self._spawn, self._host)
         self._prefault = learn(dry_run.start)
         dry_run.close()
+
+    def _run_and_start(self) -> None:
+        run_a_plugin()
+        DryRun(self._spawn, Host(LuaSandbox())).start()
 
     def is_core_alive(self) -> bool:
         try:
@@ -124,3 +133,9 @@ class ZygoteProcess:
             sys.stderr.flush()
         finally:
             os._exit(1)
+
+
+_ONLY_IN_A_FORK = (  # or between two of them: what a dry run leaves out
+    *(ZygoteProcess.make_spare, ZygoteProcess.is_core_alive, ZygoteProcess._be_the_spare, Prefault.touch),
+    *(Spawn.become, Spawn._report_pid, name_process, Host.run, Host._run_on_start, connected_socket, OwnSocket.connect),
+)

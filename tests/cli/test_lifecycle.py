@@ -282,6 +282,25 @@ def test_a_command_imports_no_unneeded_modules(tmp_path):
     assert "core not running" in ran.stderr
 
 
+def test_a_core_does_not_hold_what_only_commands_need(tmp_path):
+    """A megabyte, for as long as it runs."""
+    code = (
+        "import sys\nfrom reed.cli import main\nmain(['serve', '--registry', 'missing.csv'])\n"
+        "unneeded = {'reed.client', 'tempfile', 'shutil', 'random', 'bz2', 'argparse', 'psycopg', 'lupa', 'hashlib'}\n"
+        "print(sorted(unneeded & set(sys.modules)), 'reed.daemon' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**ENVIRON, "REED_RUNTIME_DIR": str(tmp_path / "run"), "REED_DATA_DIR": str(tmp_path / "data")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout == "[] True\n"
+    assert "missing.csv" in ran.stderr
+
+
 def test_unwritable_output_is_exit_code_1():
     """The interpreter would flush again at exit and end with 120."""
     for words in (["--help"], ["--version"], ["--json", "--version"], ["plugin", "send", "--help"]):

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from textwrap import dedent
 
 import pytest
 
-from reed.import_path import importing_reed
+from tests.lua.own_process import run
 
 SINCE_3_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has immortal objects from 3.12 on")
-DEADLINE = 60  # seconds
-
-
-def run(code: str) -> str:
-    """The output of a process that ran this; immortal objects would stay in the process of the tests."""
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(code)],
-        env=importing_reed({}),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
-    return done.stdout.strip()
 
 
 @SINCE_3_12
