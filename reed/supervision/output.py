@@ -82,7 +82,11 @@ class PluginLog:
             self._lost = 0
 
     def _write_file(self, data: bytes) -> None:
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fd = self._open_file()
+        except FileNotFoundError:  # somebody removed the folder of the logs
+            self.path.parent.mkdir(mode=0o700)
+            fd = self._open_file()
         try:
             if os.write(fd, data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -91,6 +95,9 @@ class PluginLog:
             os.close(fd)
         if full:
             os.replace(self.path, f"{self.path}.1")
+
+    def _open_file(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def open_fifo(path: Path, *, blocking: bool) -> int:

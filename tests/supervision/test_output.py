@@ -100,6 +100,16 @@ def test_the_file_is_rotated(tmp_path: Path, loop: Loop) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 2100
 
 
+def test_a_removed_folder_of_logs_is_created_again(tmp_path: Path, loop: Loop) -> None:
+    (tmp_path / "logs").mkdir()
+    log = plugin_log(tmp_path / "logs/seo.log", loop)
+    log.write(["one"])
+    (tmp_path / "logs").rename(tmp_path / "old")
+    log.write(["two"])
+    assert log.path.read_text() == f"{STAMP} two\n"
+    assert log.path.parent.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("obstacle", [os.mkdir, lambda path: os.symlink("/dev/full", path)])
 def test_a_file_that_cannot_be_written_loses_only_lines_of_the_file(
     tmp_path: Path, loop: Loop, obstacle: Callable[[Path], None]
