@@ -1,10 +1,11 @@
-"""Statements that run often find rows by an index, with the plan for given parameters and with the general one."""
+"""Statements that run often find rows by an index, with the plan for given parameters and with the general one, whether
+or not the server has statistics: a table that was just filled has none until autovacuum comes."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.postgres.cluster import Cluster, missing
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SNIPPETS = 20_000
-LARGE = {"snippets", "fields", "bonds", "search", "changes", "batches"}
+LARGE = {"snippets", "fields", "bonds", "search", "unindexed", "changes", "batches"}
 CORE, OTHER = "00000000-0000-0000-0000-00000000c000", "00000000-0000-0000-0000-00000000c001"
 ID = "lpad(to_hex({}), 32, '0')::uuid"
 FILL = (
@@ -32,8 +33,10 @@ FILL = (
     f" END, {ID.format('n')}, 'page', '', 1, 1, '' FROM generate_series(1, {SNIPPETS}) AS n",
     f"UPDATE head SET last = {SNIPPETS} WHERE what = 'batches'",
     "INSERT INTO subscribers (name, told, kinds, leader) VALUES ('late', 0, '{snippet.deleted}', '" + CORE + "')",
-    "VACUUM ANALYZE",
+    "INSERT INTO unindexed (id) SELECT id FROM snippets",
 )
+TABLES = ("types", "snippets", "fields", "bonds", "search", "unindexed", "changes", "batches", "head", "subscribers")
+STATISTICS = ("none", "of empty tables", "of all rows")
 
 
 def snippet(number: int) -> str:
@@ -72,23 +75,45 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def connection(cluster: Cluster) -> Iterator[Any]:
+@pytest.fixture(scope="module", params=STATISTICS)
+def connection(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Any]:
+    from reed.store.postgres.session import OTHER_PLANS
     from reed.store.postgres.tables import migrate
 
     name = cluster.create_database()
     with contextlib.closing(cluster.connect(name)) as connection:
         migrate(connection, name)
+        for table in TABLES:
+            connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        if request.param == "of empty tables":
+            connection.execute("VACUUM ANALYZE")
         for statement in FILL:
             connection.execute(statement)
+        if request.param == "of all rows":
+            connection.execute("VACUUM ANALYZE")
         connection.execute("SET jit = off")
-        yield connection
+        with other_plans(connection, OTHER_PLANS):
+            yield connection
     cluster.drop_database(name)
 
 
+@contextlib.contextmanager
+def other_plans(connection: Any, names: Iterable[str]) -> Iterator[None]:
+    """The planner may not use these, but all others."""
+    from reed.store.postgres.session import OTHER_PLANS
+
+    def switch(off: Iterable[str]) -> None:
+        for name in OTHER_PLANS:
+            connection.execute(f"SET {name} = {'off' if name in off else 'on'}")
+
+    switch(names)
+    yield
+    switch(OTHER_PLANS)
+
+
 def scanned(plan: dict[str, Any]) -> set[str]:
-    """The large tables of which all rows are read."""
-    found = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
+    """The large tables of which all rows are read, or all those that a condition on a part of an index leaves."""
+    found = {plan["Relation Name"]} if plan["Node Type"] in {"Seq Scan", "Bitmap Heap Scan"} else set()
     for below in plan.get("Plans", ()):
         found |= scanned(below)
     return found & LARGE
@@ -116,18 +141,44 @@ def test_statements_of_the_loop(connection: Any, name: str, mode: str) -> None:
 
 
 def test_statements_of_workers(connection: Any) -> None:
-    from reed.store.postgres import reading, trimming
+    from reed.store.postgres import field_rows, indexing, reading, trimming
 
-    search, values = reading._search_sql({"page": [5, 1, 0, 0]})
-    values |= {"query": "'x'", "any": "'x'", "type": "page", "limit": 20, "offset": 0}
     of_type = f"{reading._LISTED} WHERE id > %s::uuid AND type = %s ORDER BY snippets.id"
+    ids = [snippet(number) for number in range(200)]
     statements: list[tuple[str, Any]] = [
         (of_type, (snippet(900), "page")),
-        (reading._BELOW, ([snippet(number) for number in range(5)],)),
+        (reading._BELOW, (ids[:5],)),
+        (reading._BELOW, (ids,)),
         (reading._ROOT, (snippet(9),)),
-        (search, values),
-        (trimming._ADVANCE, {"last": SNIPPETS}),
+        (indexing._CLAIM, (200,)),
+        (indexing._LEFT, ("-infinity",)),
+        (indexing._MARK_ALL, {"after": snippet(900), "limit": 200}),
+        (indexing._MARK_TYPE, {"after": snippet(900), "limit": 200, "type": "page"}),
+        (indexing._CONTENTS, (ids,)),
+        (indexing._PUT, (ids, ["now"] * len(ids), ["'x'"] * len(ids))),
+        (indexing._DROP, (ids, ["now"] * len(ids))),
+        (indexing._RELEASE, (ids,)),
+        (field_rows._CHANGED, (SNIPPETS - 10, SNIPPETS)),
+        (trimming._KEPT, (100,)),
     ]
     for statement, given in statements:
         plan = plan_of(connection, statement, given)
         assert not scanned(plan), json.dumps(plan, indent=1)
+
+
+def test_search(connection: Any) -> None:
+    from reed.store.postgres import reading
+
+    search, values = reading._search_sql({"page": [5, 1, 0, 0]})
+    values |= {"query": "'x'", "any": "'x'", "type": "page", "limit": 20, "offset": 0}
+    with other_plans(connection, ()):
+        plan = plan_of(connection, search, values)
+    assert "search_by_vector" in json.dumps(plan)
+
+
+def test_trimming(connection: Any) -> None:
+    from reed.store.postgres import trimming
+
+    with other_plans(connection, trimming._OTHER_PLANS):
+        plan = plan_of(connection, trimming._ADVANCE, {"last": SNIPPETS})
+    assert not scanned(plan), json.dumps(plan, indent=1)

@@ -14,14 +14,19 @@ from reed.errors import CallError, StoreUnavailable
 from reed.store.bonds import BondGraph, already_bonded
 from reed.store.postgres.change_log import bond_name
 from reed.store.postgres.field_rows import FieldRows, again
+from reed.store.postgres.log_statements import MAX_BEHIND
 from reed.store.postgres.session import Session, row_of, session
-from reed.store.postgres.statements import INDEX_AGAIN, end_batch
+from reed.store.postgres.statements import FIRST_ID, REINDEX_AGAIN, end_batch
 from reed.store.snippets import not_found
 from reed.store.types import MAX_COUNTED, Type, compile_type, no_type, type_in_use
 
 _LOG = (
     "INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
     " VALUES (%s::uuid, 1, 0, %s, %s::uuid, %s, %s, %s, %s, %s)"
+)
+_REINDEX = (
+    f"INSERT INTO reindex SELECT %(type)s, '{FIRST_ID}', count(*)"
+    f" FROM (SELECT FROM snippets WHERE type = %(type)s LIMIT {MAX_BEHIND}) AS counted {REINDEX_AGAIN}"
 )
 _END = end_batch("%s::uuid", "1")
 _DEFINING = 0x64656669  # key of the advisory locks: one definition of a type at a time
@@ -65,9 +70,7 @@ def _take_effect(
         if old is not None:
             _forget_fields(connection, new, old)
             if sorted(old.columns) != sorted(new.columns):
-                connection.execute(
-                    f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE type = %s {INDEX_AGAIN}", (new.name,)
-                )
+                connection.execute(_REINDEX, {"type": new.name})
         (revision,) = row_of(
             connection,
             "INSERT INTO types (name, revision, definition)"

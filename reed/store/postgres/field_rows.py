@@ -17,7 +17,7 @@ from psycopg import errors
 
 from reed.errors import StoreUnavailable
 from reed.store.field_values import NULL_KEY, FieldValue, text_of_key, values_of
-from reed.store.postgres.log_statements import HEADS
+from reed.store.postgres.log_statements import HEADS, lines_of
 from reed.store.postgres.session import Session, row_of
 from reed.store.postgres.statements import FIRST_ID
 from reed.store.snippets import cannot_be_unique
@@ -44,8 +44,8 @@ _PUT = (
     " SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::boolean[])"
 )
 _CHANGED = (
-    "SELECT DISTINCT changes.id::text FROM batches JOIN changes USING (core, n)"
-    " WHERE seq > %s AND seq <= %s AND kind IN ('snippet.created', 'snippet.updated')"
+    f"SELECT DISTINCT line.id::text FROM {lines_of('(SELECT * FROM batches WHERE seq > %s AND seq <= %s)')}"
+    " WHERE kind IN ('snippet.created', 'snippet.updated')"
 )
 _SOME = "(SELECT ctid FROM fields WHERE type = %s AND field = ANY (%s){} LIMIT %s) AS rows_found"
 _DELETE_SOME = f"DELETE FROM fields USING {_SOME.format('')} WHERE fields.ctid = rows_found.ctid"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 CORE_SEEN = "10 s"  # a running core writes into its row of `cores` more often
 HEADS = "SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"
+MAX_BEHIND = 100_000  # snippets to index are counted up to here
 PAGE_BATCHES = 500
 ALL_LINES = 2147483647  # as `k`: behind every line of a batch
 
@@ -103,7 +104,8 @@ FOLLOWER = {
     "waiting": _WAITING,
     "skip": _SKIP,
     "figures": (
-        "SELECT (SELECT count(*) FROM (SELECT FROM unindexed LIMIT 100000) AS behind),"
+        f"SELECT (SELECT count(*) FROM (SELECT FROM unindexed LIMIT {MAX_BEHIND}) AS behind)"
+        " + (SELECT coalesce(sum(remaining), 0) FROM reindex),"
         " (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reed' AND datname = current_database()),"
         " pg_database_size(current_database())"
     ),

@@ -32,7 +32,7 @@ from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.schedules import SCHEDULES, Schedules
 from reed.store.postgres.search_index import SearchIndex
-from reed.store.postgres.session import connect, place_of
+from reed.store.postgres.session import OTHER_PLANS, connect, place_of
 from reed.store.postgres.statements import READS, WRITES
 from reed.store.postgres.tables import EPOCH, migrate
 from reed.store.postgres.values import Rows, ignore, number, params, text
@@ -73,6 +73,7 @@ _SETTINGS = (
     "SET statement_timeout = '10s'",
     "SET jit = off",
     "SET idle_in_transaction_session_timeout = '10s'",
+    *(f"SET {plan} = off" for plan in OTHER_PLANS),
 )
 _COUNTS = (
     "SELECT (SELECT count(*) FROM snippets), (SELECT count(*) FROM bonds),"

@@ -75,15 +75,15 @@ def _listed(connection: Session, sql: str, params: list[Any], fetched: int) -> I
 
 _BELOW = (
     "SELECT parent::text, child::text, type, name, weight, path,"
-    # By index, since there is a LIMIT: EXISTS alone reads all bonds.
+    # EXISTS alone is a join with all bonds.
     " (SELECT true FROM bonds AS below WHERE below.parent = bonds.child LIMIT 1) IS NOT NULL"
     " FROM bonds JOIN snippets ON snippets.id = child WHERE parent = ANY (%s::uuid[])"
     " ORDER BY parent, weight, path, bonds.child"
 )
 _ROOTS = (
-    "SELECT id::text, id::text, type, name, 0, '', true FROM snippets WHERE EXISTS"
-    " (SELECT FROM bonds WHERE parent = snippets.id) AND NOT EXISTS (SELECT FROM bonds WHERE child = snippets.id)"
-    " AND id > %s::uuid ORDER BY snippets.id LIMIT 100"
+    "SELECT id::text, id::text, type, name, 0, '', true FROM (SELECT DISTINCT parent FROM bonds WHERE parent > %s::uuid"
+    " AND NOT EXISTS (SELECT FROM bonds AS above WHERE above.child = bonds.parent) ORDER BY parent LIMIT 100) AS roots"
+    " JOIN snippets ON id = parent ORDER BY snippets.id"
 )
 _ROOT = "SELECT id::text, id::text, type, name, 0, '', true FROM snippets WHERE id = %s::uuid"
 _SIBLINGS = 200  # whose children are read together
@@ -157,7 +157,7 @@ def run_search(
     conninfo: str, seconds: float, terms: list[tuple[Any, ...]], type_name: str, limit: int, offset: int
 ) -> tuple[int, Rows]:
     parsed = [Term(*term) for term in terms]
-    with session(conninfo, seconds, "timing.search_timeout") as connection:
+    with session(conninfo, seconds, "timing.search_timeout", by_index=False) as connection:
         columns = {
             name: columns_of(text.encode()) for name, text in connection.execute("SELECT name, definition FROM types")
         }

@@ -40,9 +40,9 @@ class SearchIndex:
         self._touched_at = 0.0
         self._is_closed = False
 
-    def touched(self) -> None:
-        """This core has written something to index."""
-        self.behind += 1
+    def touched(self, count: int = 1) -> None:
+        """This core has written so many snippets to index, about."""
+        self.behind += count
         self._touched_at = self._loop.now()
         self._start_later(PAUSE_SECONDS)
 

@@ -19,9 +19,13 @@ from reed.store.setting import StoreSetting
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
+# Off, where every statement finds its rows by an index. The planner guesses until a table that was just filled has
+# statistics, and its guesses read all rows. Only the owner of a table may ANALYZE it.
+OTHER_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
 _CONNECT_TIMEOUT = 10  # seconds for each host, unless the setting has connect_timeout
 _JOB_CONNECT_TIMEOUT = 5
 _CANCELED = "57014"
+_SET = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in ("statement_timeout", *OTHER_PLANS))
 _open: dict[str, Session] = {}
 
 
@@ -55,12 +59,15 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def session(conninfo: str, seconds: float, setting: str = "timing.job_timeout") -> Iterator[Session]:
+def session(
+    conninfo: str, seconds: float, setting: str = "timing.job_timeout", *, by_index: bool = True
+) -> Iterator[Session]:
     """The connection, in no transaction: each statement is one, unless `transaction()` begins it. `seconds`: that a
-    statement may take, the deadline `setting` of reed.yaml."""
+    statement may take, the deadline `setting` of reed.yaml. `by_index`: without OTHER_PLANS."""
     try:
         connection = _connection(conninfo)
-        connection.execute(f"SET statement_timeout = {int(seconds * 1000)}")
+        plans = "off" if by_index else "on"
+        connection.execute(_SET, (str(int(seconds * 1000)), *[plans] * len(OTHER_PLANS)))
         yield connection
     except psycopg.Error as error:
         _discard(conninfo)

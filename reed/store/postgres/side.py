@@ -88,6 +88,7 @@ _PUT_CHANGES = (
     " %s::text[]) AS line (seq, kind, id, type, name, version, at, made_by)"
 )
 _PUT_DELETED = "INSERT INTO deleted (core, n, k, content, bonds) VALUES (%s, %s, 0, %s, %s)"
+_BEHIND = "SELECT (SELECT count(*) FROM unindexed) + (SELECT coalesce(sum(remaining), 0) FROM reindex)"
 _CORES = f"SELECT name FROM cores WHERE seen > clock_timestamp() - interval '{CORE_SEEN}' ORDER BY name"
 
 
@@ -293,7 +294,7 @@ def _figures(connection: psycopg.Connection[Any]) -> dict[str, Any]:
         "database": info.dbname,
         "server": info.parameter_status("server_version"),
         **_counts(connection)._asdict(),
-        "unindexed": _number(connection, "SELECT count(*) FROM unindexed"),
+        "unindexed": _number(connection, _BEHIND),
         "log": _number(connection, "SELECT count(*) FROM changes"),
         "subscribers": [
             {"name": name, "waiting": waiting, "leader": leader, "lost": lost}

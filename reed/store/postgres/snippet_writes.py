@@ -225,11 +225,12 @@ class SnippetWrites(Checks):
         values = self._values(type_, content)
         unique = unique_of(type_, values)
         given = (*self._record_params(type_, record, at, origin), *arrays_of(unique), *params(old.version))
-        statement = "replace_indexed" if type_.columns else "replace"
+        has_moved = record.snippet_type != old.snippet_type
+        statement = "replace_indexed" if type_.columns or has_moved else "replace"
 
         def put() -> None:
             steps = [Step(statement, given)]
-            if type_.fields or (record.snippet_type != old.snippet_type):
+            if type_.fields or has_moved:
                 steps += [Step("drop_fields", ()), *put_fields(type_, values)]
             operation.write(steps, written, snippet_id=record.id)
 

@@ -29,6 +29,9 @@ _LOGGED = (
     " SELECT $1::uuid, $2::bigint, $3::int, {values} FROM made)"
 )
 INDEX_AGAIN = "ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
+INDEX_CLAIMED = "ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = excluded.claimed, attempts = 1"
+REINDEX_AGAIN = "ON CONFLICT (type) DO UPDATE SET after = excluded.after, remaining = excluded.remaining"
+FIRST_ID = "00000000-0000-0000-0000-000000000000"  # below that of every snippet
 
 
 def end_batch(core: str, n: str) -> str:
@@ -121,8 +124,9 @@ _DELETE = (
 # Before a delete, if somebody wants its event: $4 id, $5 version, $6 the plugin that deletes it (reed.store.deleted).
 _KEEP_DELETED = (
     "WITH found AS (SELECT json_build_object('id', id::text, 'parent', parent::text, 'child', child::text,"
-    "   'weight', weight, 'path', path)::text AS bond, parent <> $4::uuid AS is_above, weight, path, child FROM bonds"
-    "   WHERE parent = $4::uuid OR child = $4::uuid LIMIT 1000),"
+    "   'weight', weight, 'path', path)::text AS bond, parent <> $4::uuid AS is_above, weight, path, child FROM"
+    "   (SELECT * FROM bonds WHERE parent = $4::uuid UNION ALL SELECT * FROM bonds WHERE child = $4::uuid) AS touching"
+    "   LIMIT 1000),"
     " listed AS (SELECT bond, sum(octet_length(bond)) OVER place AS size, row_number() OVER place AS number"
     "   FROM found WINDOW place AS (ORDER BY is_above, weight, path, child)),"
     " bonds AS (SELECT '\"bonds\":['"
@@ -200,7 +204,7 @@ WRITES = {
     "bond": _BOND,
     "unbond": _UNBOND,
     "mark": f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE id = $1::uuid {INDEX_AGAIN}",
-    "mark_all": f"INSERT INTO unindexed (id) SELECT id FROM snippets {INDEX_AGAIN}",
+    "mark_all": f"INSERT INTO reindex VALUES ('', '{FIRST_ID}', $1::bigint) {REINDEX_AGAIN}",
     "subscribe": (
         "INSERT INTO subscribers (name, told, kinds) SELECT $1, last, $2::text[] FROM head WHERE what = 'batches'"
         " ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds"
@@ -229,7 +233,6 @@ WRITES = {
 }
 
 COLUMNS = "id::text, type, name, version, created_at, updated_at, content"
-FIRST_ID = "00000000-0000-0000-0000-000000000000"  # below that of every snippet
 
 
 def _page(condition: str) -> str:
@@ -266,7 +269,10 @@ READS = {
         " JOIN fields USING (field, value) JOIN snippets USING (id)"
         " WHERE fields.type = $1 AND is_unique AND fields.id <> $2::uuid ORDER BY field LIMIT 1"
     ),
-    "bonds_of": "SELECT FROM bonds WHERE parent = $1::uuid OR child = $1::uuid LIMIT 1",
+    "bonds_of": (
+        "(SELECT FROM bonds WHERE parent = $1::uuid LIMIT 1) UNION ALL"
+        " (SELECT FROM bonds WHERE child = $1::uuid LIMIT 1) LIMIT 1"
+    ),
     "bond_of": "SELECT FROM bonds WHERE parent = $1::uuid AND child = $2::uuid LIMIT 1",
     "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",

@@ -2,6 +2,7 @@
 
     snippets, fields, bonds, types   the content; `fields` has the values of indexed fields (`reed.store.field_values`)
     search, unindexed                the search index, and the snippets whose row in it is out of date
+    reindex                          ranges of snippets to index again: of a type, or of all types if that is ''
     changes, batches, head           the log: the lines of each transaction, the order of transactions, the last numbers
                                      (a bond's line has id and type of the parent; name: `change_log.bond_name`)
     deleted                          what events of the log carry of deleted snippets
@@ -37,6 +38,7 @@ TABLES = (
     "bonds",
     "search",
     "unindexed",
+    "reindex",
     "head",
     "changes",
     "batches",
@@ -121,6 +123,17 @@ MIGRATIONS = (
             "CREATE TABLE deleted (core uuid NOT NULL, n bigint NOT NULL, k int NOT NULL, content text NOT NULL,"
             " bonds text NOT NULL, PRIMARY KEY (core, n, k),"
             " FOREIGN KEY (core, n) REFERENCES batches (core, n) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED)",
+        ),
+        oldest_core=1,
+    ),
+    Migration(
+        (
+            # The indexer moves `after` and marks the snippets that it passes: a mark for each of them at once would
+            # take a transaction as long as the store is large.
+            'CREATE TABLE reindex (type text COLLATE "C" PRIMARY KEY, after uuid NOT NULL, remaining bigint NOT NULL)',
+            "CREATE INDEX unindexed_by_at ON unindexed (at)",
+            # A claim changes the row where it is, without a new entry in the indexes.
+            "ALTER TABLE unindexed SET (fillfactor = 50)",
         ),
         oldest_core=1,
     ),

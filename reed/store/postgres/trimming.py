@@ -18,7 +18,8 @@ from reed.store.postgres.session import row_of, session
 
 _MAX_TRIMMED = 2000  # batches at a time
 _MAX_THINNED = 20000
-_BY_INDEX = ("enable_hashjoin", "enable_mergejoin")  # else the planner reads all of the log for a part of it
+# Off, but for `_SKIP`: else the planner reads all of the log for a part of it. Subscribers are few, and scanned.
+_OTHER_PLANS = ("enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
 _IDLE_BATCHES = 1000  # a cursor with nothing to deliver is moved only if it is so far behind
 
 # The last batch that is older than ten minutes; the last one.
@@ -27,10 +28,7 @@ _OLD = (
     " last FROM head WHERE what = 'batches'"
 )
 # The last batch beyond the newest lines, but for one more than the parameter.
-_KEPT = (
-    "SELECT seq - 1 FROM batches JOIN changes USING (core, n) WHERE k >= 0"
-    " ORDER BY seq DESC, k DESC OFFSET %s::bigint LIMIT 1"
-)
+_KEPT = f"SELECT seq - 1 FROM {lines_of('batches')} WHERE k >= 0 ORDER BY seq DESC OFFSET %s::bigint LIMIT 1"
 # Lines that wait for the subscriber `cursor`: all of them, by whatever plan; or the first one, by index.
 _ALL_WAITING = (
     "SELECT seq, line.k FROM batches JOIN changes AS line USING (core, n)"
@@ -78,18 +76,16 @@ def trim(conninfo: str, seconds: float, max_events: int, kept_after: int, thins:
     """`kept_after`: the last batch that no watcher needs. `thins`: also between lines that wait. Gives the seconds that
     it took."""
     began = time.monotonic()
-    with session(conninfo, seconds) as connection:
+    with session(conninfo, seconds, by_index=False) as connection:
         old, last = row_of(connection, _OLD)
         connection.execute(_SKIP, {"most": max_events, "old": old})
-        for setting in _BY_INDEX:
-            connection.execute(f"SET {setting} = off")
+        for plan in _OTHER_PLANS:
+            connection.execute(f"SET {plan} = off")
         connection.execute(_ADVANCE, {"last": last})
         unwanted = {"old": min(old, kept_after)}
         connection.execute(_TRIM_OLD, unwanted)
         if thins:
             connection.execute(_THIN, unwanted)
-        for setting in _BY_INDEX:
-            connection.execute(f"RESET {setting}")
     return time.monotonic() - began
 
 

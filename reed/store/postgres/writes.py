@@ -190,11 +190,11 @@ class Writes(Restores):
             def mark(snippet_id: str, count: int) -> None:
                 def written(line: Line) -> None:
                     self._reached(line.seq)
-                    self._index.touched()
+                    self._index.touched(count)
                     self._index.when_caught_up(line.seq, lambda error: failed(error) if error else done(count))
                     operation.finish(lambda: None)
 
-                step = Step("mark", params(snippet_id)) if snippet_id else Step("mark_all", ())
+                step = Step("mark", params(snippet_id)) if snippet_id else Step("mark_all", params(count))
                 operation.write((step._replace(is_marked=False),), written, has_line=False)
 
             if ref:

@@ -43,6 +43,14 @@ def test_a_record_is_restored_exactly(driver):
         driver.get("a")
 
 
+def test_a_record_restored_as_another_type_is_found_by_that_ones_fields(driver):
+    driver.define("plain", {})
+    restore(driver, record())
+    assert driver.search("zebra", "", 0, 0).total == 1
+    restore(driver, record(version=4, kind="plain"))
+    assert driver.search("zebra", "", 0, 0).total == 0
+
+
 def test_a_restored_record_survives_a_restart(open_store):
     driver = open_store()
     driver.define("page", {})
