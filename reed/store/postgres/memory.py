@@ -137,7 +137,7 @@ class Types:
 
     def revision(self, name: str) -> bytes:
         """0, which none has, for a type that was deleted meanwhile."""
-        return str(self._revisions.get(name, 0)).encode()
+        return b"%d" % self._revisions.get(name, 0)
 
     def known(self) -> dict[str, int]:
         """The revision of each type."""

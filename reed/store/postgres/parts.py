@@ -15,14 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from reed import __version__
-from reed.errors import CallError, StoreUnavailable
 from reed.store import contents
 from reed.store.base import Failed
 from reed.store.contents import Contents
 from reed.store.context import StoreContext
 from reed.store.ids import Ids, sequence_in
 from reed.store.postgres.change_log import ChangeLog
-from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Server
+from reed.store.postgres.connection import ANSWER_SECONDS, Connection
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
 from reed.store.postgres.log_statements import FOLLOWER
 from reed.store.postgres.long_reads import LongReads
@@ -32,9 +31,11 @@ from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.schedules import SCHEDULES, Schedules
 from reed.store.postgres.search_index import SearchIndex
+from reed.store.postgres.server import Server
 from reed.store.postgres.session import OTHER_PLANS, connect, place_of
 from reed.store.postgres.statements import READS, WRITES
 from reed.store.postgres.tables import EPOCH, migrate
+from reed.store.postgres.trimmer import Trimmer
 from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
 from reed.store.setting import StoreSetting
@@ -44,9 +45,6 @@ CACHE_BYTES = 16 * 1024 * 1024
 TICK_SECONDS = POLL_SECONDS
 FIGURES_SECONDS = 2.0
 STOP_SECONDS = 10.0  # that a core which stops waits for a database that is away
-THIN_SECONDS = 10.0
-TRIM_SHARE = 20  # one part of the time, at most
-TRIM_AGAIN_SECONDS = 10.0
 
 _JOBS = "reed.store.postgres"
 HANDLERS = {
@@ -62,7 +60,7 @@ HANDLERS = {
 }
 INDEXER_HANDLERS = {
     "index": f"{_JOBS}.indexing:run_index",
-    "resolve": f"{_JOBS}.connection:resolve",
+    "resolve": f"{_JOBS}.server:resolve",
     "kept_after": f"{_JOBS}.trimming:kept_after",
     "trim": f"{_JOBS}.trimming:trim",
 }
@@ -125,9 +123,7 @@ class Parts:
         self._figures: dict[str, int] = {}
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
-        self._trim_at = self._thinned_at = 0.0
-        self._kept_after = 0  # the last batch that no watcher needs
-        self._kept_asked_at = 0  # the last batch at that time
+        self._trimmer = Trimmer(context, self._conninfo, self._indexer, self._deadlines.job, self._warn)
         self._has_news = False  # other cores have changed something
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
@@ -260,7 +256,7 @@ class Parts:
         self.schedules.tick(now)
         if now - self._figures_at > FIGURES_SECONDS and self._follow_connection.is_ready:
             self._figures_at = now
-            self._ask_figures(now)
+            self._ask_figures()
         self._loop.request_commit()
 
     def _give_up(self) -> None:
@@ -312,7 +308,7 @@ class Parts:
 
     # Figures.
 
-    def _ask_figures(self, now: float) -> None:
+    def _ask_figures(self) -> None:
         ask = self._asker.ask
         self._registry = dict(self._context.registry())
         here = params(self._core, self._context.core_name, __version__, json.dumps(self._registry))
@@ -322,36 +318,7 @@ class Parts:
             self._bonds_changed = False
             self._reader.ask("count_bonds", (), self._read_bonds, ignore)
         ask("figures", (), self._read_figures, ignore)
-        if now >= self._trim_at:
-            self._trim(now)
-        if self._last_batch - self._kept_asked_at > self._context.max_changes // 100:
-            self._ask_kept()
-
-    def _trim(self, now: float) -> None:
-        """In a worker: news would wait for it, and it takes long if many lines wait for a plugin."""
-
-        def trimmed(seconds: float) -> None:
-            self._trim_at = self._loop.now() + seconds * TRIM_SHARE
-
-        def failed(error: CallError) -> None:
-            self._trim_at = self._loop.now() + TRIM_AGAIN_SECONDS
-            if not isinstance(error, StoreUnavailable):
-                self._warn(f"the log cannot be trimmed, and is tried again in {TRIM_AGAIN_SECONDS:g} s: {error}")
-
-        self._trim_at = math.inf
-        thins = now - self._thinned_at > THIN_SECONDS
-        self._thinned_at = now if thins else self._thinned_at
-        arguments = self._conninfo, self._deadlines.job.seconds, self._context.max_events, self._kept_after, thins
-        self._indexer.submit("trim", arguments, trimmed, failed, origin=THE_STORE, deadline=self._deadlines.job)
-
-    def _ask_kept(self) -> None:
-        def found(seq: int) -> None:
-            self._kept_after = seq
-
-        self._kept_asked_at = self._last_batch
-
-        arguments = self._conninfo, self._deadlines.job.seconds, self._context.max_changes
-        self._indexer.submit("kept_after", arguments, found, ignore, origin=THE_STORE, deadline=self._deadlines.job)
+        self._trimmer.tick(self._last_batch)
 
     def _read_cores(self, rows: Rows) -> None:
         self._cores = [

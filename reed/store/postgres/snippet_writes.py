@@ -17,6 +17,8 @@ from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
+_CREATE_BYTES = 300  # of its parameters, about, but for the content
+
 
 class SnippetWrites(Checks):
     def create(
@@ -97,8 +99,9 @@ class SnippetWrites(Checks):
 
         revision = self._types.revision(type_name)
         of_all, number = self._pending.begin(ALL), self._pending.begin(origin)
-        steps = self._insert(type_, record, self._values(type_, Content(content, type_)), origin)
-        self._writer.put(Write(steps, written, refused, fail))
+        values = self._values(type_, Content(content, type_)) if type_.indexed or type_.unique else {}
+        steps = self._insert(type_, record, values, origin)
+        self._writer.put(Write(steps, written, refused, fail, size=len(content) + _CREATE_BYTES))
         return True
 
     def _new_record(self, type_name: str, name: str, content: bytes) -> Record:

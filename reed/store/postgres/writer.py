@@ -62,7 +62,7 @@ class Write:
     decides: int = 0  # the step that returns a row if the write takes effect
     has_line: bool = True  # else it always takes effect
     until: float = 0.0  # it does not wait longer for the database
-    size: int = 0
+    size: int = 0  # of its parameters, about; 0: `put` adds them up
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class _Batch:
     writes: list[Write]
     since: float
     known: int  # the last batch that was known to be committed
-    results: list[tuple[int, bool]]  # of each write: where its result is, and whether that is of several writes
+    results: list[tuple[int, int]]  # of each write: where its result is, and how many writes share it, 0: none
 
 
 class Writer:
@@ -112,7 +112,7 @@ class Writer:
     def put(self, write: Write) -> None:
         """Write it with the next batch."""
         write.until = write.until or self._loop.now() + WAIT_SECONDS
-        write.size = sum([sum(map(len, step.params)) for step in write.steps])
+        write.size = write.size or sum([sum(map(len, step.params)) for step in write.steps])
         self._queue.append(write)
         self._on_due()
 
@@ -184,11 +184,11 @@ class Writer:
         for name, group in groupby(batch.writes, _name_together):
             writes = list(group)
             if name and len(writes) > 1:
-                batch.results += [(len(statements), True)] * len(writes)
+                batch.results += [(len(statements), len(writes))] * len(writes)
                 statements.append(_together(name, core_n, k, writes))
             else:
                 for at, write in enumerate(writes, k):
-                    batch.results.append((len(statements) + write.decides, False))
+                    batch.results.append((len(statements) + write.decides, 0))
                     mark = (*core_n, *params(at))
                     statements += [
                         Statement(step.name, (*mark, *step.params) if step.is_marked else step.params)
@@ -211,15 +211,18 @@ class Writer:
         assert batch is not None
         self.commits += 1
         seq = number(results[-1], 0, 0)
-        made: dict[int, set[str]] = {}  # by result of several writes: which of them took effect
+        made: dict[int, set[str]] = {}  # by result of several writes, if some had no effect: those that had one
         took_effect = []
-        for k, (write, (at, is_shared)) in enumerate(zip(batch.writes, batch.results, strict=True)):
-            if is_shared:
+        for k, (write, (at, shared_by)) in enumerate(zip(batch.writes, batch.results, strict=True)):
+            rows = results[at].ntuples
+            if not shared_by:
+                took_effect.append(not write.has_line or rows > 0)
+            elif rows == shared_by:
+                took_effect.append(True)
+            else:
                 if at not in made:
                     made[at] = set(column(results[at], 0))
                 took_effect.append(str(k) in made[at])
-            else:
-                took_effect.append(not write.has_line or results[at].ntuples > 0)
         self._tell(batch, seq, took_effect)
 
     def _tell(self, batch: _Batch, seq: int, took_effect: Sequence[bool]) -> None:
