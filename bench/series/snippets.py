@@ -19,7 +19,7 @@ from reed.wire.schema import SchemaBond
 from reed.wire.snippets import SnippetCreate, SnippetWritten
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
-POSTGRES_MOST = 100_000  # whose index takes ten times as long
+POSTGRES_MOST = 100_000  # a million would take half an hour
 BRANCHES = 10  # of each parent in a tree of 1,000
 TREE = 1_000
 TYPE = {"schema": {"type": "object"}, "searchable": {"title": 3, "text": 1}, "composed_of": ["note"]}
