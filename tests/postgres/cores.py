@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from reed import errors
 from reed.client import Client
+from tests.bare_plugin import HEAD
 from tests.conftest import Site
 from tests.faults.conftest import PLUGIN
 from tests.postgres.cluster import wait_until
@@ -64,7 +65,7 @@ class Cores:
         self._rows.append(_row(name, "lua"))
 
     def native(self, name: str, code: str, manifest: str) -> None:
-        self._native.append((name, f"#!{sys.executable} -IS\n{PLUGIN}\n{code}\n", manifest))
+        self._native.append((name, f"#!{sys.executable} -IS\n{HEAD}\n{PLUGIN}\n{code}\n", manifest))
         self._rows.append(_row(name, "native"))
 
     def add(self, conninfo: str, *, start: bool = True, plugins: bool = True, **settings: Any) -> Site:
