@@ -11,7 +11,7 @@ import pytest
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Invalid
 from reed.wire.codes import Command
-from reed.wire.snippets import SnippetCreate
+from reed.wire.snippets import SnippetCreate, SnippetRename, SnippetUpdate
 from tests.postgres.cluster import Cluster, missing
 from tests.postgres.cores import Cores
 
@@ -81,3 +81,22 @@ def test_a_type_that_another_core_defines_again_between_many_creates(database: s
         answers = create(there, [("page", "", {f"field{number}": 1}), ("page", "", {})] * 10)
         assert answers[::2] == [True] * 10
         assert all(isinstance(answer, Invalid) for answer in answers[1::2])
+
+
+def test_writes_of_one_long_snippet_on_a_connection_take_effect_in_their_order(database: str, cores: Cores) -> None:
+    """It is too long for memory, so each write reads it, while the write before is still on its way."""
+    client = cores.client(cores.add(database))
+    client.registry_define("page", b"{}")
+    client.snippet_create("page", "home", {"text": "x" * 300_000})
+    for number in range(30):
+        new = f"moved/{number}"
+        requests = [
+            Request(Command.SNIPPET_UPDATE, SnippetUpdate("home", 0, json.dumps({"n": number}).encode()).pack()),
+            Request(Command.SNIPPET_RENAME, SnippetRename("home", new).pack()),
+            Request(Command.SNIPPET_CREATE, SnippetCreate("page", "home", b"{}").pack()),
+        ]
+        answers = [answer for _, answer in client.pipelined(requests, 10)]
+        assert not [answer for answer in answers if isinstance(answer, CallError)], number
+        assert json.loads(client.snippet_get(new).content)["n"] == number
+        client.snippet_delete("home")
+        client.snippet_rename(new, "home")

@@ -85,7 +85,7 @@ class Checks(Reads):
         if record is not None:
             then(record)
         else:
-            self._find(ref, operation.guarded(then), operation.refuse, operation.until)
+            self._find(ref, operation.guarded(then), operation.refuse, operation.until, for_write=True)
 
     def _when_unbonded(self, operation: Operation, record: Record, then: Callable[[], None]) -> None:
         def found(rows: Rows) -> None:

@@ -4,7 +4,7 @@ records, never older than promised:
 
 own write committed    put, unless the log has shown a later change of another core already
 another core's change  discarded
-a read's answer        put, unless the record has changed since the read was sent
+a read's answer        put, unless the record has changed since the read was sent; for a write it is read again then
 no news for a second   nothing in memory is used until the log has been read again (`trust`)
 
 types, each with a revision, which the write of a content names. No revision of a name is used twice, also after the
@@ -73,13 +73,15 @@ class Records:
         self._out += 1
         return self._tick
 
-    def end(self, began: int, record: Record | None = None) -> None:
-        """The answer has come, with a record if the read found one."""
-        if record is not None and max(self._recent.get(record.id, 0), self._forgot_at) <= began:
+    def end(self, began: int, record: Record | None = None) -> bool:
+        """The answer has come, with a record if the read found one. False: that has changed since the read was sent."""
+        is_current = record is None or max(self._recent.get(record.id, 0), self._forgot_at) <= began
+        if record is not None and is_current:
             self.cache.put(record)
         self._out -= 1
         if not self._out:
             self._recent.clear()
+        return is_current
 
     def wrote(self, seq: int, snippet_id: str, record: Record | None, name: str = "") -> None:
         """This core's own write was committed; None: deleted, or not to be kept. `name`: what it is called now; who had

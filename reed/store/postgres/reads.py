@@ -42,8 +42,11 @@ class Reads(Parts):
 
     # Records.
 
-    def _find(self, ref: str, done: Done[Record], failed: Failed, until: float | None = None) -> None:
-        """The record with this ref, from the database; NotFound, or Conflict for an ambiguous prefix."""
+    def _find(
+        self, ref: str, done: Done[Record], failed: Failed, until: float | None = None, *, for_write: bool = False
+    ) -> None:
+        """The record with this ref, from the database; NotFound, or Conflict for an ambiguous prefix. `for_write`: if it
+        has changed since the read was sent, it is read again, as a write of that version would have no effect."""
         until = until or self._loop.now() + WAIT_SECONDS
 
         def found(record: Record | None) -> None:
@@ -53,23 +56,33 @@ class Reads(Parts):
                 self._find_by_prefix(ref, done, failed, until)
 
         if len(ref) == UUID_LENGTH and sequence_of(ref.lower()) is not None:
-            self._find_by("by_id", ref.lower(), found, failed, until)
+            self._find_by("by_id", ref.lower(), found, failed, until, for_write=for_write)
         elif identifiers.is_semantic_name(ref):
-            self._find_by("by_name", ref, found, failed, until)
+            self._find_by("by_name", ref, found, failed, until, for_write=for_write)
         else:
             self._find_by_prefix(ref, done, failed, until)
 
     def _find_by(
-        self, statement: str, key: str, done: Done[Record | None], failed: Failed, until: float | None = None
+        self,
+        statement: str,
+        key: str,
+        done: Done[Record | None],
+        failed: Failed,
+        until: float | None = None,
+        *,
+        for_write: bool = False,
     ) -> None:
         began = self._records.begin()
 
         def answered(rows: Rows) -> None:
             record = record_of(rows, 0) if rows.ntuples else None
-            self._records.end(began, record)
+            is_current = self._records.end(began, record)
             if record is None:
                 self._records.doubt(key)
-            done(record)
+            if is_current or not for_write:
+                done(record)
+            else:
+                self._find_by(statement, key, done, failed, until, for_write=True)
 
         def refused(error: CallError) -> None:
             self._records.end(began)
