@@ -45,8 +45,8 @@ class Reads(Parts):
     def _find(
         self, ref: str, done: Done[Record], failed: Failed, until: float | None = None, *, for_write: bool = False
     ) -> None:
-        """The record with this ref, from the database; NotFound, or Conflict for an ambiguous prefix. `for_write`: if it
-        has changed since the read was sent, it is read again, as a write of that version would have no effect."""
+        """The record with this ref, from the database; NotFound, or Conflict for an ambiguous prefix. `for_write`: read
+        again if it has changed since the read was sent, as a write of that version would have no effect."""
         until = until or self._loop.now() + WAIT_SECONDS
 
         def found(record: Record | None) -> None:
