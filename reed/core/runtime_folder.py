@@ -1,14 +1,15 @@
 """The runtime folder: the sockets, FIFOs and pid files of one core (reedcms-10.md#socket-file-structure).
 
     <runtime folder>/           0700, or 0750 with a group
-    ├── core.lock               held while the core runs
+    ├── core.lock               locked while the core runs
     ├── core.sock, monitor.sock, plugins/NAME.sock
     ├── fifos/A→B
     ├── peers/A/to/B, B/from/A  hard links to FIFOs (reed.peers.links)
     ├── output/NAME.N           of a plugin's process (reed.supervision.output)
     └── pid/core.pid, pid/plugins/NAME.pid
 
-The folder is opened without following links, and its descriptor checked (architecture.md#runtime-folder).
+The folder is opened without following links, and its descriptor checked (architecture.md#runtime-folder). Each folder
+in it has a shared lock while the core runs, so that systemd-tmpfiles, which removes old files from /tmp, leaves it out.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ import errno
 import fcntl
 import grp
 import os
+import socket
 import stat
+import struct
 from pathlib import Path
 
 from reed.errors import RuntimeFolderError
 from reed.process_handle import user_name
-from reed.runtime_paths import used_folder
+from reed.runtime_paths import Address, used_folder
 
 _LOCK = "core.lock"
+_UCRED = struct.Struct("3i")  # pid, uid, gid
 _SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 
 
 class RuntimeFolder:
-    def __init__(self, path: Path, lock_fd: int, warnings: list[str]) -> None:
+    def __init__(self, path: Path, locks: list[int], warnings: list[str]) -> None:
         self.path = path
         self.core_socket = path / "core.sock"
         self.monitor_socket = path / "monitor.sock"
@@ -38,7 +42,7 @@ class RuntimeFolder:
         self.fifos = path / "fifos"
         self.peers = path / "peers"
         self.warnings = warnings  # for the operator
-        self._lock_fd = lock_fd
+        self._locks = locks
 
     @classmethod
     def open(cls, path: Path, group_id: int | None = None) -> RuntimeFolder:
@@ -50,27 +54,31 @@ class RuntimeFolder:
         mode = 0o700 if group_id is None else 0o750
         _make(path, mode)
         fd = _open_folder(path)
+        locks: list[int] = []
         try:
             _check(path, fd)
             _check_shared(path, fd, mode)
             if group_id is not None:
                 _give_to_group(path, fd, group_id)
-            lock_fd = take_lock(path)
+            locks.append(take_lock(path))
+            _check_unused(path)
             os.fchmod(fd, mode)
+            for name in _SUBFOLDERS:
+                _make(path / name, mode)
+                locks.append(_open_folder(path / name))
+                _check(path / name, locks[-1])
+                with contextlib.suppress(OSError):  # no locks on this file system, or another process has one
+                    fcntl.flock(locks[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BaseException:
+            _release(locks)
+            raise
         finally:
             os.close(fd)
-        for name in _SUBFOLDERS:
-            _make(path / name, mode)
-            subfolder_fd = _open_folder(path / name)
-            try:
-                _check(path / name, subfolder_fd)
-            finally:
-                os.close(subfolder_fd)
-        return cls(path, lock_fd, warnings)
+        return cls(path, locks, warnings)
 
     def close(self) -> None:
         """The files stay for the next core."""
-        release_lock(self._lock_fd)
+        _release(self._locks)
 
 
 def group_id_of(name: str | None) -> int | None:
@@ -120,6 +128,11 @@ def release_lock(fd: int) -> None:
     """Unlock as well, because a fork of a program that embeds the core may still hold the descriptor."""
     fcntl.flock(fd, fcntl.LOCK_UN)
     os.close(fd)
+
+
+def _release(locks: list[int]) -> None:
+    while locks:
+        release_lock(locks.pop())
 
 
 def _make(path: Path, mode: int) -> None:
@@ -208,4 +221,21 @@ def _check_shared(path: Path, fd: int, mode: int) -> None:
         raise RuntimeFolderError(
             f"{path}: is not empty, other users may read it, and the core would make it private",
             hint=f"choose another runtime folder, or make this one private: chmod 700 {path}",
+        )
+
+
+def _check_unused(folder: Path) -> None:
+    """The lock of a running core is gone if somebody has removed its file."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            with Address(folder / "core.sock") as address:
+                sock.connect(address)
+        except OSError:
+            return  # nobody listens
+        pid, _, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    if pid != os.getpid() and (pid == 0 or os.path.exists(f"/proc/{pid}")):  # 0: in another PID namespace
+        raise RuntimeFolderError(
+            f"{folder}: another core{f' (pid {pid})' if pid else ''} answers in this folder, though its lock is gone",
+            hint=f"stop it ({f'kill {pid}' if pid else 'in its container'}), or choose another folder",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import os
 import stat
@@ -42,6 +43,42 @@ def test_a_second_core_is_refused_until_the_first_one_ends(tmp_path):
         RuntimeFolder.open(tmp_path / "run")
     first.close()
     RuntimeFolder.open(tmp_path / "run").close()
+
+
+def test_a_core_whose_lock_file_was_removed_is_noticed(tmp_path):
+    RuntimeFolder.open(tmp_path / "run").close()
+    program = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(); input()"
+    words = [sys.executable, "-c", program, str(tmp_path / "run" / "core.sock")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as core:
+        core.stdout.readline()
+        (tmp_path / "run" / "core.lock").unlink()
+        with pytest.raises(RuntimeFolderError, match=f"pid {core.pid}.* answers"):
+            RuntimeFolder.open(tmp_path / "run")
+        core.stdin.close()
+    RuntimeFolder.open(tmp_path / "run").close()
+
+
+def test_a_cleaner_of_old_files_finds_every_folder_locked(tmp_path):
+    """systemd-tmpfiles tries to lock each folder, and leaves out what is in a locked one."""
+    folder = RuntimeFolder.open(tmp_path / "run")
+    inside = [path for path in (tmp_path / "run").rglob("*") if path.is_dir()]
+    assert len(inside) >= 6
+    for path in inside:
+        assert not can_lock(path)
+    folder.close()
+    for path in inside:
+        assert can_lock(path)
+
+
+def can_lock(path) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def test_the_lock_of_a_killed_core_is_free_although_its_children_live(tmp_path):
