@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from reed.config import Config
 
 TIMEOUT = 60.0
+MAX_INPUT = 1024 * 1024 * 1024  # bytes
+_PIECE = 1024 * 1024
 _MAX_REF = 36  # bytes: an id in text
 
 
@@ -80,7 +82,7 @@ def json_input(args: Args, name: str) -> bytes:
     if bool(given) == bool(path):
         raise UsageError("exactly one of JSON, --file F and - (standard input) is required")
     if "-" in (given, path):
-        return without_bom(standard_input().read()).strip()
+        return without_bom(read_all(standard_input(), "standard input")).strip()
     return read_json(path) if path else os.fsencode(given).strip()
 
 
@@ -103,6 +105,22 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+def read_all(file: BinaryIO, name: str) -> bytes:
+    """Raises ReedError if it is longer than any payload. In pieces, between which Ctrl-C ends an endless input."""
+    pieces = []
+    left = MAX_INPUT
+    while piece := file.read(min(left + 1, _PIECE)):
+        left -= len(piece)
+        if left < 0:
+            raise too_long(name)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def too_long(name: str) -> ReedError:
+    return ReedError(f"{name}: longer than {MAX_INPUT >> 20} MB, the largest that `limits.payload` may be")
+
+
 def without_bom(data: bytes) -> bytes:
     return data.removeprefix(codecs.BOM_UTF8)
 
@@ -113,7 +131,7 @@ def read_json(path: str) -> bytes:
     from reed.wire import strict_json
 
     with open(path, "rb") as file:
-        data = without_bom(file.read()).strip()
+        data = without_bom(read_all(file, path)).strip()
     if path.endswith((".yaml", ".yml")):
         return strict_json.dumps(_yaml(path, data))
     try:

@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from reed.cli import options
+from reed.cli.importing import command as importing
+
 PAGE = '{"schema": {"type": "object", "required": ["title"]}, "searchable": {"title": 3, "body": 1}}'
 
 
@@ -26,6 +29,22 @@ def typed(monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
     return give
+
+
+def test_an_input_that_never_ends_is_refused(site, monkeypatch):
+    for module in (options, importing):
+        monkeypatch.setattr(module, "MAX_INPUT", 4 * 1024 * 1024)
+    with open("/dev/zero") as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        for words in (
+            ("snippet", "create", "page", "-"),
+            ("snippet", "create", "page", "--file", "/dev/zero"),
+            ("import", "-"),
+            ("import", "/dev/zero"),
+        ):
+            made = site(*words)
+            assert made.code == 1
+            assert "longer than 4 MB" in made.err
 
 
 def test_content_is_stored_byte_for_byte(site):

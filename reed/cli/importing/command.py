@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
 from reed.cli.importing.plain import Keys, Naming, NumberedLines, define_if_missing, require_field
 from reed.cli.importing.run import Import
-from reed.cli.options import connect, optional, standard_input, without_bom
+from reed.cli.options import MAX_INPUT, connect, optional, standard_input, too_long, without_bom
 from reed.cli.output import Output
 from reed.cli.parse import Args, UsageError
 from reed.cli.progress import ProgressBar
@@ -93,8 +94,10 @@ def _interrupted(run: Import, snippet_type: str) -> str:
 def _numbered(file: BinaryIO, run: Import) -> NumberedLines:
     """Skip blank lines; update the progress bar."""
     read = 0
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(partial(file.readline, MAX_INPUT + 1), b""), 1):
         read += len(line)
+        if len(line) > MAX_INPUT:
+            raise too_long(f"line {number}")
         run.progress.update(read, sum(run.counts.values()))
         line = (line if number > 1 else without_bom(line)).strip()  # noqa: PLW2901
         if line:

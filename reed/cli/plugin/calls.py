@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 
-from reed.cli.options import connect, ref, standard_input
+from reed.cli.options import connect, read_all, ref, standard_input
 from reed.cli.output import Output, print_error
 from reed.cli.parse import Args, UsageError
 from reed.client import Client
@@ -41,7 +41,7 @@ def _action_input(core: Client, name: str, action: str, given: list[str]) -> byt
             usage = f"reed plugin send {name or '--all'} {action} REF"
             raise UsageError(f"action {action} requires a snippet", hint=usage)
         return b""
-    data = standard_input().read() if given[0] == "-" else os.fsencode(given[0])
+    data = read_all(standard_input(), "standard input") if given[0] == "-" else os.fsencode(given[0])
     if kind == "bytes":
         return data
     if kind != "snippet" and _is_json(data):
