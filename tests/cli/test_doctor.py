@@ -14,6 +14,7 @@ import pytest
 
 from reed.client import Client
 from reed.store.sqlite.database import MIGRATIONS
+from tests.waiting import until
 
 from .conftest import CONTRIB_PLUGINS, ENVIRON, on_a_terminal
 
@@ -104,9 +105,21 @@ def stored(reed, doctor, tmp_path, monkeypatch):
         for _ in range(50):
             client.snippet_create("page", "", {"text": "x" * 3000})
     os.kill(pid, 9)
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(") ")[1][:1]:
-        pass
+    database = tmp_path / "data/content.db"
+    until(lambda: not has_open(database))  # its workers end a moment later
     return doctor
+
+
+def has_open(path: Path) -> bool:
+    """Does a process have it open?"""
+    return any(_target(each) == str(path) for each in Path("/proc").glob("[0-9]*/fd/*"))
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed meanwhile, or another user's
+        return ""
 
 
 def test_the_store_of_a_killed_core(stored, monkeypatch):
