@@ -188,22 +188,23 @@ def beside_go_plugin(run: Run, goal: float, *, small: bool = False) -> list[Line
 def together(lua: int, rust: int, program: bytes | None) -> list[Line]:
     """All of these started at once; each answers a call; and what they hold."""
     rust = rust if program else 0
-    title = f"{lua} Lua + {rust} Rust plugins"
-    with (
-        _site(lua, rust, program, auto_start=True) as (place, names),
-        running(place) as core,
-        Client(place.socket) as client,
-    ):
-        page = create_page(client)
-        answered = timed(lambda: _all_answer(client, names, page))
-        again = timed(lambda: _all_answer(client, names, page))
-        held = sum(memory(pid)["Pss"] for pid in family(core.pid)) / MB
-    few = (lua, rust) == (20, 10)
+    held, answered, again = fleet(lua, rust, program)
     return [
-        Line(f"{title}, memory of all (PSS)", held, "MB", goal=70.0 if few else None),
+        Line(f"{lua} Lua + {rust} Rust plugins, memory of all (PSS)", held, "MB"),
         Line("  from the core's start until each has answered", answered, "s"),
         Line("  and each once more, one after another", again, "s"),
     ]
+
+
+def fleet(lua: int, rust: int, program: bytes | None, python: list[str] | None = None) -> tuple[float, float, float]:
+    """A core with so many plugins: MB of all processes, and seconds until each has answered, and answered again."""
+    with _site(lua, rust, program, auto_start=True) as (place, names):
+        place.python = python or place.python
+        with running(place) as core, Client(place.socket) as client:
+            page = create_page(client)
+            answered = timed(lambda: _all_answer(client, names, page))
+            again = timed(lambda: _all_answer(client, names, page))
+            return sum(memory(pid)["Pss"] for pid in family(core.pid)) / MB, answered, again
 
 
 def mesh(run: Run, count: int) -> list[Line]:

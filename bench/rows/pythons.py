@@ -22,7 +22,7 @@ from bench.processes import Site, connect, running, site
 from bench.rows import Run
 from bench.rows.call import ANSWER, LUA, MANIFEST, NET_RPC, TWO_HOPS, two_hops
 from bench.rows.get import IN_FLIGHT, redis_get
-from bench.rows.plugins import LUA_MEMORY, MB, add_plugin, call_plugin, create_page, memory
+from bench.rows.plugins import LUA_MEMORY, MB, add_plugin, call_plugin, create_page, fleet, memory, rust_program
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command
@@ -33,6 +33,7 @@ ONE = "GET 1 KB, one at a time"
 MANY = "GET 1 KB, 100 in flight"
 CALL = "call of a Lua plugin's action"
 MEMORY = "Lua plugin, private memory"
+FLEET, FLEET_MEMORY = (20, 10), 70.0  # MB
 REDIS = "redis GET"
 _SEO, _ANSWER = "seo-0", "answer"
 _CALLS = 50  # after which a plugin's memory is looked at
@@ -63,15 +64,35 @@ class _Side:
 
 
 def measure(run: Run) -> list[Line]:
-    found = pythons.find(run.pythons)
-    places = {f"Python {version}": _started(run, command) for version, command in found.items()}
+    versions = pythons.find(run.pythons)
+    found = {f"Python {version}": command for version, command in versions.items()}
+    fleets = _fleets(found)  # before the other cores, with which each would share its libraries
+    places = {name: _started(run, command) for name, command in found.items()}
     memories = {name: _memory(place) for name, place in places.items()}
     lines = [*_gets(run, places), *_calls(run, places)]
-    for name, used in memories.items():
-        is_immortal = not name.startswith("Python 3.11.")
-        lines.append(Line(f"{MEMORY}, {name}", used, "MB", goal=LUA_MEMORY if is_immortal else None))
+    lines += [
+        Line(f"{MEMORY}, {name}", used, "MB", goal=_with_immortals(name, LUA_MEMORY)) for name, used in memories.items()
+    ]
+    lines += fleets
     lines += [missing("of each Python", peer, why) for peer, why in run.peers.absent.items()]
-    return lines + [missing(f"Python {minor}", "", "not on this machine") for minor in pythons.absent(found)]
+    return lines + [missing(f"Python {minor}", "", "not on this machine") for minor in pythons.absent(versions)]
+
+
+def _with_immortals(name: str, goal: float) -> float | None:
+    """Goals for memory are those of Pythons with immortal objects, 3.12 and later."""
+    return None if name.startswith("Python 3.11.") else goal
+
+
+def _fleets(found: Mapping[str, pythons.Command]) -> list[Line]:
+    lua, rust = FLEET
+    work = f"{lua} Lua + {rust} Rust plugins, memory of all (PSS)"
+    program = rust_program()
+    if program is None:
+        return [missing(work, "Rust", "no cargo")]
+    return [
+        Line(f"{work}, {name}", fleet(lua, rust, program, command)[0], "MB", goal=_with_immortals(name, FLEET_MEMORY))
+        for name, command in found.items()
+    ]
 
 
 def _started(run: Run, command: pythons.Command) -> Site:
