@@ -215,7 +215,9 @@ class Database:
                 f"{self.path} is damaged: {error}", hint="restore a backup, or `reed export` what is left"
             )
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        return StoreFailed(f"{self.path}: {error} ({name})", hint="nothing was written; see the disk and the log")
+        is_denied = code & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+        remedy = "the core's user must be able to write to it and its folder" if is_denied else "see disk and log"
+        return StoreFailed(f"{self.path}: {error} ({name})", hint=f"nothing was written; {remedy}")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

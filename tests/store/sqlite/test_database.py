@@ -15,6 +15,8 @@ from reed.errors import StoreFailed, StoreFull
 from reed.store.sqlite.database import MIGRATIONS
 from tests.inline_store import inline_store
 
+USER = 12345  # any uid that is not root
+
 
 def test_the_file_is_private(tmp_path):
     old = os.umask(0)
@@ -91,6 +93,29 @@ def test_a_read_only_folder_is_an_error(tmp_path):
             subprocess.run(["umount", "--lazy", tmp_path], check=True)
         else:
             tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_the_user_may_not_write_to_is_an_error_that_says_so(tmp_path):
+    inline_store(tmp_path / "reed.db").close()
+    for path in tmp_path.iterdir():
+        os.chown(path, USER, USER)
+    for folder in (tmp_path, *tmp_path.parents):
+        if str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(USER, USER, USER)
+            inline_store(tmp_path / "reed.db").close()
+        except BaseException as error:  # noqa: BLE001 - reported to the parent
+            os.write(writing, str(error).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as pipe:
+        assert "the core's user must be able to write to it and its folder" in pipe.read()
 
 
 def test_a_damaged_file_is_an_error_not_a_crash(tmp_path):
