@@ -67,8 +67,10 @@ def needed(call: str, where: str) -> Iterator[None]:
         ) from None
 
 
-def describe(error: OSError) -> str:
-    """An OSError as one line, with what to do."""
+def describe(error: Exception) -> str:
+    """An error as one line; an OSError with its file and what to do."""
+    if not isinstance(error, OSError):
+        return str(error)
     reason = error.strerror or str(error)
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         reason += "; raise `ulimit -n`"

@@ -45,8 +45,8 @@ ARROWS = {
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
     "plugin_types": "errors own_tests sandbox lua python plugin_host",
-    "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
-    " peer_log text sandbox",
+    "supervision": "errors atomic_file system_calls process_handle runtime_paths wire loop config document readers"
+    " plugin_types peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
     "core": "errors process_handle system_calls runtime_paths wire loop store config supervision sandbox peer_log"
     " counters",

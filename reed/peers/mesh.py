@@ -100,6 +100,9 @@ class Mesh:
             os.mkfifo(fifo_name(*pair), 0o600, dir_fd=self._folder)
         except FileExistsError:
             self._check(fifo_name(*pair))
+        except OSError as error:
+            error.filename = os.path.join(self._path, fifo_name(*pair))  # mkfifo names no file
+            raise
         self._links.add(*pair)
 
     def _remove_later(self, *pairs: _Pair) -> None:

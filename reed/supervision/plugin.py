@@ -22,6 +22,7 @@ from reed.supervision.plugin_process import SPAWN_TIMEOUT, PluginContext, Plugin
 from reed.supervision.registry_csv import Row
 from reed.supervision.replacement import Replacement
 from reed.supervision.timers import Backoff, Deadlines, HealthCheck
+from reed.system_calls import describe
 from reed.wire.codes import Signal
 
 _MEASURE_DELAY = 0.5  # seconds after READY: it takes a millisecond, which the first calls would wait for
@@ -83,7 +84,7 @@ class Plugin(Lifecycle):
 
     def reject(self, error: ReedError) -> None:
         self.last_process = None  # its output is not the cause
-        self.handle(Trigger.LAUNCH_FAILED, str(error))
+        self.handle(Trigger.LAUNCH_FAILED, describe(error))
 
     def set_row(self, row: Row) -> None:
         """Columns such as user_groups apply at once, the rest to the next process."""
@@ -107,7 +108,7 @@ class Plugin(Lifecycle):
             self._new_process(self.spec).adopt(found)
         except (ReedError, OSError) as error:
             self.process = None
-            self.handle(Trigger.LAUNCH_FAILED, str(error))
+            self.handle(Trigger.LAUNCH_FAILED, describe(error))
         else:
             self.handle(Trigger.ADOPT)
 
@@ -169,7 +170,7 @@ class Plugin(Lifecycle):
             process.launch()
         except (ReedError, OSError) as error:
             self.process = None
-            self.handle(Trigger.LAUNCH_FAILED, str(error))
+            self.handle(Trigger.LAUNCH_FAILED, describe(error))
 
     def _await_ready(self) -> None:
         wait = self._context.config.timing.start_deadline

@@ -198,6 +198,9 @@ class PluginProcess:
                 number += 1
             except FileNotFoundError:  # the first start in this runtime folder
                 folder.mkdir(mode=0o700)
+            except OSError as error:
+                error.filename = str(self._fifo)  # mkfifo names no file
+                raise
 
     def _open_capture(self, fifo: Path) -> None:
         self._capture = Capture(self._supervision.loop, open_fifo(fifo, blocking=False), self._output)

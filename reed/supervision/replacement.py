@@ -14,6 +14,7 @@ from reed.loop.timers import Timer
 from reed.supervision.callbacks import Done, Failed, SupervisionContext, Waiters
 from reed.supervision.launch_spec import Specification
 from reed.supervision.plugin_process import SPAWN_TIMEOUT, PluginContext, PluginProcess
+from reed.system_calls import describe
 
 
 class Replacement:
@@ -89,7 +90,7 @@ class Candidate:
         try:
             self.process.launch()
         except (ReedError, OSError) as error:
-            self._refuse(str(error))
+            self._refuse(describe(error))
 
     def release(self) -> PluginProcess:
         self._deadline.cancel()

@@ -71,6 +71,20 @@ def test_a_new_site_names_its_file_and_can_be_made_again(on_site, full) -> None:
     assert (site / "plugin-registry.csv").read_text().count("\n") > 5
 
 
+def test_a_plugin_that_cannot_start_names_the_file(on_site, site_folder) -> None:
+    """The FIFO of its output."""
+    output = site_folder / "run/output"
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "reed-test", output]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        ran = on_site("plugin", "start", "form-validator")
+    finally:
+        subprocess.run(["umount", output], check=True)
+    assert ran.code == 1
+    assert f"{output}/form-validator.1: {FULL}" in ran.err
+
+
 def test_a_new_plugin_names_its_file(on_site, full) -> None:
     ran = on_site("plugin", "scaffold", "word-count", "--lang", "lua", "--dir", str(full))
     assert (ran.code, ran.out) == (1, "")
