@@ -51,7 +51,7 @@ ARROWS = {
     "core": "errors process_handle system_calls runtime_paths wire loop store config supervision sandbox peer_log"
     " counters",
     "peers": "errors loop peer_log",
-    "workers": "errors loop peer_log process_handle store",
+    "workers": "errors import_path loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
     "plugin_host": "errors wire fake_core",
     "fake_core": "errors wire store",

@@ -14,9 +14,11 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
-from reed.errors import CallError
+from reed.errors import CallError, JobKilled
+from reed.import_path import UPGRADED, installed_mark
 from reed.workers.messages import HEADER, Outcome, encode
 
 NICE = 10  # p99 of GETs during two workers' jobs: 0.3 ms, without it 4
@@ -28,8 +30,9 @@ _JOINED = 64 * 1024  # bytes of a reply that leaves in one piece: each piece wak
 Handler = Callable[..., Any]
 
 
-def run(sock: socket.socket, memory: int, handlers: dict[str, str]) -> NoReturn:
-    """Serve `sock`. `memory`: bytes of data that this process may have. `handlers`: "module:function" by kind."""
+def run(sock: socket.socket, memory: int, handlers: dict[str, str], installed: tuple[int, int]) -> NoReturn:
+    """Serve `sock`. `memory`: bytes of data that this process may have. `handlers`: "module:function" by kind.
+    `installed`: the mark of the version that runs."""
     _confine(memory)
     sock.setblocking(True)
     found: dict[str, Handler] = {}
@@ -38,7 +41,7 @@ def run(sock: socket.socket, memory: int, handlers: dict[str, str]) -> NoReturn:
     while (job := _receive(sock)) is not None:
         is_low = is_low or _lower_session()
         kind, arguments = job
-        (header, body), goes_on = _outcome(kind, arguments, found, handlers)
+        (header, body), goes_on = _outcome(kind, arguments, found, partial(_import, handlers, installed))
         if len(body) <= _JOINED:
             sock.sendall(header + body)
         else:
@@ -94,14 +97,21 @@ def _receive_exactly(sock: socket.socket, size: int) -> bytearray | None:
     return data
 
 
+def _import(handlers: dict[str, str], installed: tuple[int, int], kind: str) -> Handler:
+    if installed_mark() != installed:
+        raise JobKilled(UPGRADED, hint="`reed restart` runs it")
+    module, _, name = handlers[kind].partition(":")
+    handler: Handler = getattr(importlib.import_module(module), name)
+    return handler
+
+
 def _outcome(
-    kind: str, arguments: tuple[Any, ...], found: dict[str, Handler], handlers: dict[str, str]
+    kind: str, arguments: tuple[Any, ...], found: dict[str, Handler], load: Callable[[str], Handler]
 ) -> tuple[tuple[bytes, bytes], bool]:
     """The message for the core, and whether this process may take another job."""
     try:
         if kind not in found:
-            module, _, name = handlers[kind].partition(":")
-            found[kind] = getattr(importlib.import_module(module), name)
+            found[kind] = load(kind)
         return encode(Outcome.DONE, found[kind](*arguments)), True
     except CallError as error:
         return encode(Outcome.FAILED, (error.status, int(error.error_code), error.message, error.hint)), True

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from reed.errors import ReedError
+from reed.import_path import installed_mark
 from reed.peer_log import THE_CORE, PeerLog
 from reed.plugin_host.launch_spec import HostedSpec
 from reed.sandbox.confine import Sandbox
@@ -73,6 +74,7 @@ class ZygoteLauncher:
         self._zygote = Zygote(die_with_core=die_with_core)
         self._launches: dict[int, _Launch] = {}  # by the descriptor of the report
         self._is_requesting = False
+        self._installed = installed_mark()
 
     def start(self) -> None:
         if self._zygote.alive:
@@ -115,7 +117,8 @@ class ZygoteLauncher:
         self, memory: int, handlers: dict[str, str], sock: socket.socket, on_failed: Callable[[str], None]
     ) -> None:
         """A worker that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
-        launch = _Launch(WorkerRequest(memory, handlers), [os.dup(sock.fileno())], lambda _: None, on_failed)
+        request = WorkerRequest(memory, handlers, self._installed)
+        launch = _Launch(request, [os.dup(sock.fileno())], lambda _: None, on_failed)
         try:
             self._send(launch)
         except BaseException:

@@ -53,6 +53,7 @@ class WorkerRequest(NamedTuple):
 
     memory: int  # bytes
     handlers: dict[str, str]  # "module:function" by kind of job
+    installed: tuple[int, int]  # the mark of the core's own version
     ruleset: int = -1  # none: a worker runs the core's code
 
     def pack(self) -> bytes:

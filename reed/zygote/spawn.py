@@ -13,6 +13,7 @@ import socket
 import struct
 from typing import NoReturn
 
+from reed.import_path import UPGRADED, installed_mark
 from reed.lua.sandbox import LuaSandbox
 from reed.plugin_host.host import Host
 from reed.plugin_host.launch_spec import HostedSpec
@@ -145,6 +146,8 @@ class Spawn:
         os.execve(program.argv[0], program.argv, program.environment)
 
     def _become_worker(self, request: WorkerRequest) -> NoReturn:
+        if installed_mark() != request.installed:
+            self._fail(f"{UPGRADED}; `reed restart` runs it")
         from reed.workers.process import run
 
         name_process("reed:worker")
@@ -154,7 +157,7 @@ class Spawn:
         self._report_pid(RUNNING)
         sock = socket.socket(fileno=os.dup2(self._output, _WORKER_SOCKET))
         os.closerange(_WORKER_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
-        run(sock, request.memory, request.handlers)
+        run(sock, request.memory, request.handlers, request.installed)
 
     def _report_pid(self, end: bytes = b"\n") -> None:
         try:

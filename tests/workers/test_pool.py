@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reed.errors import CallError, ErrorCode
+from reed.import_path import installed_mark
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.store.workers import Deadline, Origin
@@ -40,7 +41,7 @@ class Pool:
     def launch(self, sock, failed) -> None:
         code = (
             "import socket, sys; from reed.workers.process import run;"
-            f"run(socket.socket(fileno={sock.fileno()}), {MEMORY}, {HANDLERS})"
+            f"run(socket.socket(fileno={sock.fileno()}), {MEMORY}, {HANDLERS}, {installed_mark()})"
         )
         if self.is_broken:
             code = "raise SystemExit"
