@@ -173,6 +173,7 @@ def descriptors(pid: int) -> int:
 @pytest.mark.parametrize("name", ["core.sock", "monitor.sock"])
 def test_passed_descriptors_do_not_stay_open(ground, times, name) -> None:
     client = ground.start()
+    client.search("anything")  # the core opens the index
     files = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
     before = descriptors(ground.pid)
@@ -197,6 +198,7 @@ def test_descriptors_passed_on_a_plugins_socket_do_not_stay_open(ground) -> None
     ground.config = "sandbox: off\n"
     ground.native("passing", PASSING)
     client = ground.start()
+    client.search("anything")  # the core opens the index
     before = descriptors(ground.pid)
     with ground.fault("descriptors passed on a plugin's socket", "none stays open in the core") as fault:
         for _ in range(5):
