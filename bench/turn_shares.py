@@ -69,20 +69,22 @@ def _install() -> None:
     _wrap(Router, "dispatch", lambda _, call, __: f"command {call.command_id:02X}")
     _wrap(Transaction, "_sync", lambda _, statement: statement)
     gc.callbacks.append(_on_collection)
-    watch, turn = Loop.watch, Loop.turn
+    watch = Loop.watch
 
     def measured_watch(self: Loop, fd: int, on_readable: Callable[[], None]) -> None:
         name = _name_of(on_readable)
         watch(self, fd, lambda: _measured(name, on_readable))
 
-    def measured_turn(self: Loop, *arguments: Any) -> None:
-        _parts.clear()
-        began = time.thread_time()
-        turn(self, *arguments)
-        _add(time.thread_time() - began)
+    def measured_run(self: Loop) -> None:
+        self._running = True
+        while self._running:
+            _parts.clear()
+            began = time.thread_time()
+            self.turn()
+            _add(time.thread_time() - began)
 
     Loop.watch = measured_watch  # type: ignore[method-assign]
-    Loop.turn = measured_turn  # type: ignore[method-assign]
+    Loop.run = measured_run  # type: ignore[method-assign]
 
 
 def _on_collection(phase: str, found: dict[str, int]) -> None:

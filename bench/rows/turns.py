@@ -97,6 +97,8 @@ def written(core: int, file: Path) -> dict[str, Any]:
 
 
 def quantile_of_tenths(tenths: list[int], part: float) -> float:
+    if not any(tenths):
+        raise RuntimeError("the core has measured no turn")
     left = part * sum(tenths)
     for number, count in enumerate(tenths):
         left -= count

@@ -30,18 +30,22 @@ TURNS = "turns.bin"
 
 
 class MeasuredLoop:
-    """Wraps `loop.turn`: thread_time stands still while a turn waits for something to happen."""
+    """Runs the loop turn by turn: thread_time stands still while a turn waits for something to happen."""
 
     def __init__(self, loop: Any) -> None:
         self.longest = 0.0
         self.log = array("d")
         self._loop = loop
-        self._turn = loop.turn
-        loop.turn = self.turn
+        loop.run = self.run
 
-    def turn(self, *arguments: Any) -> None:
+    def run(self) -> None:
+        self._loop._running = True  # until Loop.stop
+        while self._loop._running:
+            self._turn()
+
+    def _turn(self) -> None:
         began = time.thread_time()
-        self._turn(*arguments)
+        self._loop.turn()
         used = time.thread_time() - began
         self.log.extend((self._loop.began, time.monotonic(), used))
         self.longest = max(self.longest, used)

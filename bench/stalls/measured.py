@@ -125,6 +125,8 @@ class Core:
         outcome = request()
         seconds = time.monotonic() - began
         core, probe = self._core.ask("report"), self._probe.ask("report")
+        if not core["turns"]:
+            raise RuntimeError("the core has measured no turn")
         grown = max(core["peak"] - before, 0)
         own, turns = _during(_doubles(self._folder / WAITS), _doubles(self.site / TURNS))
         return Stall(outcome, core["longest"], probe["longest"], probe["p999"], own, turns, grown, seconds)
