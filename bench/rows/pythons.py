@@ -156,11 +156,11 @@ def _calls(run: Run, places: Mapping[str, Site]) -> list[Line]:
     if hops is not None:
         measures[TWO_HOPS] = lambda: hops(10 * times)  # it starts a process each time
     figures = interleaved(measures, run.rounds)
-    lines = []
+    rows = []
     for peer, goal in ((NET_RPC, 1.0), (TWO_HOPS, 4.0)):
         others = {name: each for name, each in figures.items() if name == peer or name in places}
-        lines += beside(CALL, "us", peer, others, goal)
-    return lines
+        rows.append(beside(CALL, "us", peer, others, goal))
+    return [line for of_one_python in zip(*rows, strict=True) for line in of_one_python]
 
 
 def beside(
