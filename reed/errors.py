@@ -120,6 +120,11 @@ class PermissionDenied(CallError, status=403, code=ErrorCode.ERR_PERMISSION_DENI
 class PluginNotFound(CallError, status=404, code=ErrorCode.ERR_PLUGIN_NOT_FOUND):
     """No row in the registry has this name."""
 
+    @classmethod
+    def named(cls, name: str, known: Iterable[str], hint: str = "") -> PluginNotFound:
+        hint = hint or nearest(name, known) or "`reed plugin list` shows all; `reed plugin reload` reads new rows"
+        return cls(f"no plugin {name}", hint=hint)
+
 
 class PluginOffline(CallError, status=503, code=ErrorCode.ERR_PLUGIN_OFFLINE):
     """It is not running, or could not be started."""

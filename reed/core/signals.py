@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from reed.core.plugin_endpoint import PluginEndpoint
-from reed.errors import CallError, Invalid, Malformed, ManifestError, PluginNotFound, nearest
+from reed.errors import CallError, Invalid, Malformed, ManifestError, PluginNotFound
 from reed.loop.loop import Loop
 from reed.supervision.lifecycle import PRESENT, State
 from reed.supervision.supervisor import Supervisor
@@ -50,8 +50,7 @@ class SignalSender:
             return [endpoint for endpoint in self._endpoints.values() if endpoint.plugin.state in PRESENT]
         if name in self._endpoints:
             return [self._endpoints[name]]
-        hint = nearest(name, self._endpoints) or "`reed plugin list` shows them"
-        raise PluginNotFound(f"no plugin {name}", hint=hint)
+        raise PluginNotFound.named(name, self._endpoints)
 
     def _broadcast_settings(
         self,

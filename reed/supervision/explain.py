@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reed.errors import PluginNotFound, nearest
+from reed.errors import PluginNotFound
 from reed.wire.codes import Command
 
 _ALWAYS_ALLOWED = {
@@ -18,7 +18,7 @@ def plugin_named(name: str, plugins: Iterable[dict[str, Any]]) -> dict[str, Any]
     """The entry of PLUGIN_LIST. Raises PluginNotFound."""
     found = {plugin["name"]: plugin for plugin in plugins}
     if name not in found:
-        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, found) or "`reed plugin list` lists all")
+        raise PluginNotFound.named(name, found)
     return found[name]
 
 

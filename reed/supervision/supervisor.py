@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.config import Config
-from reed.errors import PluginNotFound, PluginOffline, ReedError, nearest
+from reed.errors import PluginNotFound, PluginOffline, ReedError
 from reed.loop.loop import Loop
 from reed.peer_log import THE_CORE, PeerLog
 from reed.supervision import installation, registry_csv, status
@@ -185,8 +185,7 @@ class Supervisor:
         if name in self._leaving:
             failed(PluginOffline(f"plugin {name} is being stopped because its row changed", hint="retry in a moment"))
         else:
-            hint = nearest(name, self.plugins) or "`reed plugin list` shows all"
-            failed(PluginNotFound(f"no plugin {name!r} in the registry", hint=hint))
+            failed(PluginNotFound.named(name, self.plugins))
         return None
 
     def _exited(self, pid: int, may_have_forked: bool) -> None:

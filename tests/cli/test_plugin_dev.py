@@ -168,6 +168,14 @@ def test_a_failed_build_keeps_the_running_plugin_and_goes_on(site, folder, monke
     assert "expected `;`" in found["checks"][1]["detail"]
 
 
+@pytest.mark.parametrize("given", ["demo", "plugins/demo", "./plugins/demo/"])
+def test_a_plugin_is_named_by_its_name_or_its_folder(site, folder, given) -> None:
+    for words in (["dev", "--once"], ["test"]):
+        done = site.reed("plugin", *words, given)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "registration" in done.stdout or "reload" in done.stdout
+
+
 def test_a_folder_that_is_missing(site) -> None:
     done = site.reed("plugin", "dev", "plugins/nothing")
     assert done.returncode == 1

@@ -124,6 +124,7 @@ def test_an_invalid_new_version_is_refused_and_the_old_one_keeps_running(site) -
         refused = site.reed("plugin", "reload", "nobody")
         assert refused.returncode == 1
         assert "no plugin nobody" in refused.stderr
+        assert "`reed plugin reload` reads new rows" in refused.stderr
         reloaded = site.reed("plugin", "reload", "counter")
         assert reloaded.returncode == 0, reloaded.stderr
         [now] = admin.plugin_health("counter")

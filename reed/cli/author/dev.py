@@ -17,7 +17,7 @@ from typing import Any
 
 from reed.cli.author.checks import FAILED, OK, Check
 from reed.cli.author.dev_core import DevCore
-from reed.cli.author.project import load_manifest, project
+from reed.cli.author.project import folder_of, load_manifest, project
 from reed.cli.author.report import CheckReport
 from reed.cli.options import config
 from reed.cli.output import Output, paint, short_path
@@ -39,9 +39,8 @@ _NAMED_CHANGES = 3
 
 def dev(args: Args, output: Output) -> int:
     """With --once the exit code is 1 if the round failed; else 0, after Ctrl-C."""
-    folder, site = Path(args.arg("FOLDER")).absolute(), config(args)
-    if not folder.is_dir():
-        raise ReedError(f"{folder}: no such folder", hint="reed plugin dev plugins/NAME")
+    site = config(args)
+    folder = folder_of(args.arg("FOLDER"), site)
     with closing(DevCore(site, folder)) as core:
         try:
             return _rounds(PluginRound(folder, site, core, output), output, once=args.has("--once"))

@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,21 @@ from pathlib import Path
 from reed.config import Config
 from reed.errors import ManifestError
 from reed.own_tests import Project
-from reed.supervision import manifest, registry_csv
+from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.manifest import Manifest
 from reed.supervision.registry_csv import Row, standard_socket
 
 # Of a plugin under test that has no row and asks for none.
 DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")
+
+
+def folder_of(given: str, site: Config) -> Path:
+    """`given`: the folder of a plugin, or its name. Raises ManifestError."""
+    if os.path.isdir(given):
+        return Path(os.path.abspath(given))
+    if os.sep in given:
+        raise ManifestError(given, "no such folder", hint="name a plugin, or its folder, such as plugins/NAME")
+    return discovery.find(given, site.plugin_dirs)
 
 
 def load_manifest(folder: Path) -> Manifest:

@@ -9,14 +9,17 @@ Only a failure is red. What a plugin logs in a test that passes is not shown.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reed.cli.author.checks import FAILED, OK, SKIPPED, Check, PluginTest
+from reed.cli.author.project import folder_of
 from reed.cli.options import config
 from reed.cli.output import Output, paint
 from reed.cli.parse import Args
@@ -30,8 +33,12 @@ _SLOW = 0.1  # seconds; a faster test has no time
 
 def test(args: Args, output: Output) -> int:
     report = CheckReport(output)
+    name, site = args.arg("NAME"), config(args)
+    if os.path.isdir(name):
+        folder = folder_of(name, site)
+        name, site = folder.name, replace(site, plugin_dirs=(folder.parent, *site.plugin_dirs))
     with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
-        run = PluginTest(args.arg("NAME"), config(args), Path(work), output.info, args.text("--replay") or "")
+        run = PluginTest(name, site, Path(work), output.info, args.text("--replay") or "")
         with closing(run.checks()) as found:  # before its folder is removed
             for check in found:
                 report.add(check)

@@ -190,7 +190,9 @@ plugin logs is shown only for a test that failed. The exit code is 1 if a check 
 An action is called with its `example` from plugin.yaml. For `input: snippet` the example is the name of a snippet in
 tests/content.jsonl (written by `reed export`), the name of a page to be created, or the content of one. The answer must
 have the fields of `output`, with values of the same kinds: a number for a number, anything for null, and in an array
-every element like the first one.""",
+every element like the first one.
+
+NAME may also be the plugin's folder: reed plugin test ./word-count""",
     ),
     "plugin dev": Subcommand(
         "author.dev.dev",
@@ -203,7 +205,7 @@ every element like the first one.""",
         """
 The plugin runs in the core of the site, if that is running and has the plugin; otherwise in a private core, which ends
 with the command. A native plugin with a Cargo.toml is built first. Errors are shown, and the next change is awaited.
-While it waits, the command shows what the plugin logs.
+While it waits, the command shows what the plugin logs. FOLDER may also be a plugin's name.
 
   reed plugin dev plugins/word-count""",
     ),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Any
 
+from reed.cli.author.project import folder_of
 from reed.cli.options import config
 from reed.cli.output import Column, Output, print_error
 from reed.cli.output_file import replacing
@@ -16,13 +16,11 @@ from reed.figures import plural, size
 from reed.plugin_packages import archive
 from reed.plugin_packages.request import request_of
 from reed.plugin_packages.source import bundled_folder, checked, own_folders, plugins_in
-from reed.supervision import discovery, registry_csv
+from reed.supervision import registry_csv
 
 
 def pack(args: Args, output: Output) -> None:
-    given = args.arg("FOLDER")
-    folder = Path(given) if os.path.isdir(given) else discovery.find(given, config(args).plugin_dirs)
-    package = checked(folder.absolute())
+    package = checked(folder_of(args.arg("FOLDER"), config(args)))
     name, version, files = package.name, package.manifest.version, package.files
     path = args.text("--output") or f"{name}-{version}.tar.gz"
     with replacing(path) as file:

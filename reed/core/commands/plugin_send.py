@@ -9,7 +9,7 @@ from reed.core.call_queue import Answered
 from reed.core.calls import Call, Caller, Handler
 from reed.core.json_checks import JsonChecks
 from reed.core.plugin_endpoint import PluginEndpoint
-from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, TooLarge, nearest
+from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, TooLarge
 from reed.store.base import Failed, Store
 from reed.supervision.lifecycle import PRESENT, State
 from reed.supervision.manifest import Action
@@ -33,8 +33,7 @@ def endpoint_of(endpoints: Endpoints, name: str, store: Store) -> PluginEndpoint
     if endpoint is None:
         elsewhere = [core["name"] for core in store.stats().get("cores", ()) if name in core["plugins"]]
         hint = f"it is on {', '.join(elsewhere)}: a call goes to the core it is sent to" if elsewhere else ""
-        hint = hint or nearest(name, endpoints) or "`reed plugin list` shows them"
-        raise PluginNotFound(f"no plugin {name}", hint=hint)
+        raise PluginNotFound.named(name, endpoints, hint)
     return endpoint
 
 
