@@ -27,6 +27,7 @@ from pathlib import Path
 from reed.errors import RuntimeFolderError
 from reed.process_handle import user_name
 from reed.runtime_paths import Address, used_folder
+from reed.system_calls import describe
 
 _LOCK = "core.lock"
 _UCRED = struct.Struct("3i")  # pid, uid, gid
@@ -171,6 +172,8 @@ def _open_folder(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            raise RuntimeFolderError(describe(error)) from None
         if path.is_symlink():
             reason = "is a link"
         elif path.exists() and not path.is_dir():
