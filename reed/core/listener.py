@@ -102,7 +102,7 @@ class Listener:
         try:
             for _ in range(_ACCEPTS_PER_TURN):
                 sock = self._pending = self._pending or self._sock.accept()[0]
-                pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+                pid, uid, gid = credentials(sock)
                 if refusal := self._rates.refusal(pid):
                     refuse(sock, refusal)
                 else:  # may lack a descriptor too
@@ -127,6 +127,12 @@ class Listener:
         if not self._closed:
             self._loop.watch(self._sock.fileno(), self._accept)
             self._accept()  # no event reports a socket that is pending
+
+
+def credentials(sock: socket.socket) -> tuple[int, int, int]:
+    """Pid, uid and gid of the other end, as of connect() or listen(). The pid is 0 in another PID namespace."""
+    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid, gid
 
 
 def is_out_of_resources(error: OSError) -> bool:

@@ -21,16 +21,15 @@ import grp
 import os
 import socket
 import stat
-import struct
 from pathlib import Path
 
+from reed.core.listener import credentials
 from reed.errors import RuntimeFolderError
 from reed.process_handle import user_name
 from reed.runtime_paths import Address, used_folder
 from reed.system_calls import describe
 
 _LOCK = "core.lock"
-_UCRED = struct.Struct("3i")  # pid, uid, gid
 _SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 
 
@@ -236,8 +235,8 @@ def _check_unused(folder: Path) -> None:
                 sock.connect(address)
         except OSError:
             return  # nobody listens
-        pid, _, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    if pid != os.getpid() and (pid == 0 or os.path.exists(f"/proc/{pid}")):  # 0: in another PID namespace
+        pid, _, _ = credentials(sock)
+    if pid != os.getpid() and (pid == 0 or os.path.exists(f"/proc/{pid}")):
         raise RuntimeFolderError(
             f"{folder}: another core{f' (pid {pid})' if pid else ''} answers in this folder, though its lock is gone",
             hint=f"stop it ({f'kill {pid}' if pid else 'in its container'}), or choose another folder",

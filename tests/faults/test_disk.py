@@ -24,8 +24,8 @@ AS_ROOT = os.geteuid() == 0
 KB = 1024
 TURNS = 90  # enough for some checkpoints
 BLOCK = 512  # bytes that a disk writes atomically
-# Writes a few snippets in each turn, and prints those that are acknowledged. strace records its system calls.
-WRITER = """
+# The beginning of programs whose system calls strace records: store, turns (argv 2) and a random sequence (argv 3).
+WRITER_BEGIN = """
 import json, os, random, sys, time
 from reed.store.sqlite import wal
 from tests.inline_store import inline_store
@@ -36,6 +36,11 @@ store = inline_store(sys.argv[1])
 fail = lambda error: sys.exit(str(error))
 store.define("page", b'{"searchable":{"title":1}}', lambda new: None, fail)
 store.commit()
+"""
+# Writes a few snippets in each turn, and prints those that are acknowledged.
+WRITER = (
+    WRITER_BEGIN
+    + """
 for turn in range(int(sys.argv[2])):
     said = []
     for number in range(rnd.randrange(1, 12)):
@@ -48,6 +53,7 @@ for turn in range(int(sys.argv[2])):
     os.write(1, (" ".join(said) + " ").encode())
 os._exit(0)
 """
+)
 # The same, with checkpoints that another process makes, as in a core.
 BUSY_WRITER = WRITER.replace("rnd =", """
 from reed.store.sqlite.store import INDEXER_HANDLERS

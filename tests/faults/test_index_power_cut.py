@@ -11,24 +11,16 @@ from pathlib import Path
 import pytest
 
 from reed.errors import NotFound
-from tests.faults.test_disk import Disk, fail, record
+from tests.faults.test_disk import WRITER_BEGIN, Disk, fail, record
 from tests.inline_store import inline_store
 
 TURNS = 60
 FILES = ("reed.db", "reed.db-wal", "reed-search.db", "reed-search.db-wal")
 # Creates, updates and deletes snippets, indexes them after each commit, and prints "name=word" for each word that a
 # snippet has had.
-WRITER = """
-import json, os, random, sys, time
-from reed.store.sqlite import wal
-from tests.inline_store import inline_store
-
-wal.LONG = 150  # frames
-rnd = random.Random(int(sys.argv[3]))
-store = inline_store(sys.argv[1])
-fail = lambda error: sys.exit(str(error))
-store.define("page", b'{"searchable":{"title":1}}', lambda new: None, fail)
-store.commit()
+WRITER = (
+    WRITER_BEGIN
+    + """
 names = []
 for turn in range(int(sys.argv[2])):
     said = []
@@ -52,6 +44,7 @@ for turn in range(int(sys.argv[2])):
     os.write(1, (" ".join(said) + " ").encode())
 os._exit(0)
 """
+)
 
 
 class IndexDisk(Disk):
